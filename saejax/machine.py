@@ -1,0 +1,49 @@
+"""What a run ran on, and what it cost: versions, devices, peak memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import sys
+from pathlib import Path
+
+PACKAGES = ("saejax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorstore", "tokenizers", "transformers", "datasets")
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def devices() -> list[str]:
+    """JAX's devices, in words."""
+    import jax
+
+    return [f"{d.platform}: {d.device_kind}" for d in jax.devices()]
+
+
+def reset_peak_memory() -> None:
+    """Starts `peak_memory_bytes` anew, where the kernel allows it (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass  # then the peak is that of the process since it began, as `peak_memory_bytes` says
+
+
+def peak_memory_bytes() -> int:
+    """The process's largest resident size since `reset_peak_memory` on Linux, since it began elsewhere."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,47 @@
+"""`metrics.jsonl`: one JSON object a line, appended as training goes; a resumed run leaves no line twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from saejax import files
+
+
+def read(path: Path) -> list[dict]:
+    """The lines of a metrics file; a last line cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+class MetricsLog:
+    """Appends `{"task", "step", "tokens", …}` lines."""
+
+    def __init__(self, path: Path, task: str, resume_step: int = 0):
+        """Keeps the other tasks' lines, and this task's up to `resume_step`.
+
+        Args:
+          path: the file, made if absent.
+          task: the name written to each line.
+          resume_step: the step from which the run goes on.
+        """
+        kept = [line for line in read(path) if line["task"] != task or line["step"] <= resume_step]
+        files.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._task = task
+        self._file = open(path, "a", encoding="utf-8")
+
+    def write(self, step: int, tokens: int, **values: float | str) -> None:
+        """One line; `values` are a member's name and its metrics."""
+        self._file.write(json.dumps({"task": self._task, "step": step, "tokens": tokens, **values}) + "\n")
+
+    def flush(self) -> None:
+        """Makes the lines so far visible to readers."""
+        self._file.flush()
+
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()

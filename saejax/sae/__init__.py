@@ -1,0 +1,1 @@
+"""Sparse autoencoders as pure functions: a file an architecture, and one registry."""

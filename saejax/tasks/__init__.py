@@ -1,0 +1,32 @@
+"""The tasks, a file each: wiring only. With `launch.py` and `config.py`, the only rooms that know `Config`."""
+
+from __future__ import annotations
+
+import importlib
+
+from saejax import config as config_lib
+from saejax import console, files
+from saejax.config import Config
+from saejax.tasks import check
+from saejax.workdir import Workdir
+
+
+def run(config: Config) -> None:
+    """Checks everything that can be checked before any work, then does the tasks that are not complete.
+
+    Raises:
+      InputError: flags, files or a work directory that cannot be used.
+    """
+    order = [task for task in config_lib.TASKS if task in config.tasks]
+    workdir = Workdir(config.workdir, resume=config.resume)
+    for task in order:
+        workdir.check(task, config_lib.settings_of(config, task))
+    check.all_flags(config, workdir, order)
+    files.write_text(workdir.path / "flags.txt", config_lib.to_flagfile(config))
+    for task in order:
+        if workdir.is_complete(task):
+            console.log(f"{task}: complete in {workdir.path}")
+            continue
+        do = importlib.import_module(f"saejax.tasks.{task}").do
+        with workdir.doing(task, config_lib.settings_of(config, task)) as facts:
+            facts.update(do(config, workdir))

@@ -1,0 +1,98 @@
+"""`--tasks=pretrain`: text → tokenizer → a GPT-2 from scratch → `lm/`, a HuggingFace directory with a model card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+
+from saejax import console, files
+from saejax.config import Config
+from saejax.errors import InputError
+from saejax.lm import corpus, gpt2, model_card, ngram, pretrain, tokenizer, tokens, weights
+from saejax.workdir import Workdir
+
+CHARACTERS_A_TOKEN = 8  # more than text has, so that enough of it is read
+HELD_OUT_TOKENS = 400_000
+
+
+def do(config: Config, workdir: Workdir) -> dict:
+    """Trains and writes the model; returns its held-out losses and the text's fingerprints."""
+    folder = workdir.path / "pretrain"
+    if not (folder / "tokens").exists():
+        _prepare_text(config, folder)
+    splits = tokens.load(folder / "tokens")
+    train_NxL, held_out_NxL = splits["train"].tokens_NxL, splits["held_out"].tokens_NxL
+    if not len(train_NxL) or not len(held_out_NxL):
+        raise InputError(
+            f"--dataset={config.dataset}: too little text for one window of --context_size={config.context_size} in each "
+            "split; give more text or a smaller context"
+        )
+    bpe = tokenizer.load(folder)
+    lm = gpt2.GPT2Config(bpe.get_vocab_size(), config.context_size, config.lm_n_embd, config.lm_n_layer, config.lm_n_head)
+    recipe = _recipe(config)
+    params = pretrain.train(
+        lm,
+        recipe,
+        train_NxL,
+        held_out_NxL,
+        checkpoint_directory=folder / "checkpoints",
+        metrics_path=workdir.path / "metrics.jsonl",
+        checkpoint_every_steps=config.checkpoint_every_steps,
+        log_every_steps=config.log_every_steps,
+    )
+    losses = ngram.held_out_losses(train_NxL, held_out_NxL, lm.vocab_size)
+    losses["gpt2"] = pretrain.held_out_loss(params, held_out_NxL, config=lm, dtype=jnp.float32)
+    rows = [[name, f"{loss:.4f}"] for name, loss in losses.items()]
+    console.table("Held-out cross-entropy (nats a token)", ["model", "loss"], rows)
+
+    partial = workdir.path / ".lm.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    weights.save(partial, lm, params, end_of_text_token=bpe.token_to_id(weights.END_OF_TEXT))
+    tokenizer.save(bpe, partial, config.context_size)
+    files.write_text(partial / "README.md", model_card.text(config.dataset, lm, recipe, splits, losses))
+    partial.rename(workdir.path / "lm")
+    return {"losses": losses, "text": {name: split.fingerprint for name, split in splits.items()}}
+
+
+def _recipe(config: Config) -> pretrain.Recipe:
+    batch_windows = max(1, config.lm_batch_size // config.context_size)
+    return pretrain.Recipe(
+        n_steps=max(1, config.lm_tokens // (batch_windows * config.context_size)),
+        warm_up_steps=config.lm_warm_up_steps,
+        batch_windows=batch_windows,
+        learning_rate=config.lm_learning_rate,
+        weight_decay=config.lm_weight_decay,
+        gradient_clip=config.lm_gradient_clip,
+        dtype=jnp.dtype(config.lm_dtype),
+        seed=config.lm_seed,
+    )
+
+
+def _prepare_text(config: Config, folder: Path) -> None:
+    """Reads the text once, trains the tokenizer on its training documents, and writes the packed windows."""
+    documents = []
+    characters_left = CHARACTERS_A_TOKEN * config.lm_text_tokens
+    console.log(f"pretrain: reading {config.dataset}")
+    for document in corpus.documents(config.dataset, split=config.dataset_split, text_column=config.text_column):
+        documents.append(document)
+        characters_left -= len(document.text)
+        if characters_left <= 0:
+            break
+    if not documents:
+        raise InputError(f"--dataset={config.dataset}: no text in it; give one with text")
+    fraction = config.held_out_fraction
+    console.log(f"pretrain: training a tokenizer of {config.lm_vocab_size:,} tokens on {len(documents):,} documents")
+    bpe = tokenizer.train((d.text for d in documents if not d.is_held_out(fraction)), config.lm_vocab_size)
+    tokenizer.save(bpe, folder, config.context_size)
+    splits = tokens.pack(
+        documents,
+        bpe,
+        context_size=config.context_size,
+        n_train=config.lm_text_tokens,
+        n_held_out=HELD_OUT_TOKENS,
+        held_out_fraction=fraction,
+        prepend_bos=config.prepend_bos,
+    )
+    tokens.save(splits, folder / "tokens")

@@ -1,0 +1,75 @@
+"""The work directory: which tasks are complete, and with which settings they were made.
+
+    settings/<task>.json   the flags that shape what the task writes
+    run.json               versions, devices, data fingerprints; seconds and bytes of each complete task
+    flags.txt              a flagfile that repeats the newest run exactly
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from saejax import files, machine
+from saejax.errors import InputError
+
+
+class Workdir:
+    """A run's folder."""
+
+    def __init__(self, path: str, *, resume: bool):
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--workdir={path}: a file stands there; name a folder")
+        if not resume and self.path.exists() and any(self.path.iterdir()):
+            raise InputError(f"--noresume: --workdir={path} is not empty; name another folder, or leave --noresume out")
+
+    def check(self, task: str, settings: Mapping[str, Any]) -> None:
+        """Raises InputError where the folder holds this task's work, made with other settings."""
+        path = self.path / "settings" / f"{task}.json"
+        if not path.exists():
+            return
+        made_with = files.read_json(path)
+        for name in sorted(made_with.keys() | settings.keys()):
+            old, new = made_with.get(name), settings.get(name)
+            if old != new:
+                raise InputError(
+                    f"--{name}={_text(new)}: --workdir={self.path} holds the '{task}' task's work made with "
+                    f"--{name}={_text(old)}; use that value, or another --workdir"
+                )
+
+    def is_complete(self, task: str) -> bool:
+        """Whether the task has been finished here."""
+        return task in self._run().get("tasks", {})
+
+    @contextlib.contextmanager
+    def doing(self, task: str, settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Records a task's settings before it, and its seconds and bytes after it.
+
+        Yields:
+          A dict whose entries are recorded with the task: fingerprints, rates.
+        """
+        files.write_json(self.path / "settings" / f"{task}.json", settings)
+        machine.reset_peak_memory()
+        start = time.monotonic()
+        facts: dict[str, Any] = {}
+        yield facts
+        seconds = round(time.monotonic() - start, 2)
+        run = self._run()
+        run.setdefault("tasks", {})[task] = {"seconds": seconds, "peak_memory_bytes": machine.peak_memory_bytes(), **facts}
+        files.write_json(self.path / "run.json", {**run, "versions": machine.versions(), "devices": machine.devices()})
+
+    def facts(self, task: str) -> dict[str, Any]:
+        """What was recorded of a complete task."""
+        return self._run()["tasks"][task]
+
+    def _run(self) -> dict[str, Any]:
+        path = self.path / "run.json"
+        return files.read_json(path) if path.exists() else {}
+
+
+def _text(value: Any) -> str:
+    return ",".join(str(part) for part in value) if isinstance(value, list) else str(value)
