@@ -53,7 +53,9 @@ class Config:
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
 
-    dataset: str = _flag("pydocs", "text", "'pydocs', a .txt, .jsonl, .json or .parquet file, or a HuggingFace dataset (streamed)")
+    dataset: str = _flag(
+        "pydocs", "text", "'pydocs', a .txt, .jsonl, .json or .parquet file, or a HuggingFace dataset (streamed)"
+    )
     dataset_split: str = _flag("train", "text", "split of a HuggingFace dataset")
     text_column: str = _flag("text", "text", "column that holds the text")
     held_out_fraction: float = _flag(0.05, "text", "share of documents kept for evaluation only", least=0.001, most=0.5)
@@ -88,10 +90,18 @@ class Config:
     learning_rate: tuple[float, ...] = _flag((1e-3,), "sweep", "Adam's peak learning rate", least=0.0)
     seed: tuple[int, ...] = _flag((0,), "sweep", "of the autoencoders' initial parameters", least=0)
     k: tuple[int, ...] = _flag((), "sweep", "topk: active latents a row; empty: 32", least=1)
-    l1_coefficient: tuple[float, ...] = _flag((), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 5, tied 0.001", least=0.0)
+    l1_coefficient: tuple[float, ...] = _flag(
+        (), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 5, tied 0.001", least=0.0
+    )
     auxk_coefficient: tuple[float, ...] = _flag((), "sweep", "topk: weight of AuxK; empty: 1/32", least=0.0)
-    bias_decay: tuple[float, ...] = _flag((), "sweep", "tied: weight of the encoder bias's norm in the loss; empty: 0", least=0.0)
+    bias_decay: tuple[float, ...] = _flag(
+        (), "sweep", "tied: weight of the encoder bias's norm in the loss; empty: 0", least=0.0
+    )
 
+    relu_form: str = _flag("bricken2023", "train", "relu: form of the loss", choices=("bricken2023", "april2024"))
+    topk_form: str = _flag(
+        "gao2024", "train", "topk: form of the loss", choices=("gao2024", "saelens", "sparsify", "dictionary_learning")
+    )
     training_tokens: int = _flag(3_000_000, "train", "rows to train on; more than the store holds are further passes", least=1)
     batch_size: int = _flag(2048, "train", "rows (tokens) a step", least=1)
     normalize_activations: str = _flag(
@@ -101,8 +111,12 @@ class Config:
         choices=("none", "expected_average_only_in"),
     )
     lr_warm_up_steps: int = _flag(50, "train", "steps over which the learning rate rises linearly", least=0)
-    lr_decay_fraction: float = _flag(0.2, "train", "last share of training in which the learning rate falls linearly to 0", least=0.0, most=1.0)
-    sparsity_warm_up_steps: int = _flag(200, "train", "relu, tied: steps over which l1_coefficient rises linearly from 0", least=0)
+    lr_decay_fraction: float = _flag(
+        0.2, "train", "last share of training in which the learning rate falls linearly to 0", least=0.0, most=1.0
+    )
+    sparsity_warm_up_steps: int = _flag(
+        200, "train", "relu, tied: steps over which l1_coefficient rises linearly from 0", least=0
+    )
     gradient_clip: float = _flag(0.0, "train", "largest norm of one autoencoder's gradient; 0: no clipping", least=0.0)
     dead_window_steps: int = _flag(200, "train", "a latent that did not fire for this many steps counts as dead", least=1)
     shuffle_seed: int = _flag(0, "train", "of the order of the rows", least=0)
@@ -125,7 +139,10 @@ class _ListParser(flags.ArgumentParser):
     def parse(self, argument: Any) -> tuple:
         if isinstance(argument, (tuple, list)):
             return tuple(argument)
-        return tuple(self._element(part.strip()) for part in argument.split(",") if part.strip())
+        try:
+            return tuple(self._element(part.strip()) for part in argument.split(",") if part.strip())
+        except ValueError as error:
+            raise ValueError(f"must be {self.syntactic_help}") from error
 
     def flag_type(self) -> str:
         return "list"
@@ -166,8 +183,6 @@ def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
             f"--d_sae={_text(config.d_sae)} and --expansion_factor={_text(config.expansion_factor)}: both set the number "
             "of latents; give one of them"
         )
-    if config.lm_n_embd % config.lm_n_head:
-        raise InputError(f"--lm_n_head={config.lm_n_head}: must divide --lm_n_embd={config.lm_n_embd}; choose another")
     return config
 
 

@@ -82,7 +82,9 @@ def _lines(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
 
     yield advance
     now = time.monotonic()
-    log(f"{title}: {done + count:,} {unit} in {now - start:,.1f} s ({count / max(now - start, 1e-9):,.0f} {unit}/s) {last_note}".rstrip())
+    log(
+        f"{title}: {done + count:,} {unit} in {now - start:,.1f} s ({count / max(now - start, 1e-9):,.0f} {unit}/s) {last_note}".rstrip()
+    )
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:

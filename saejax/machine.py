@@ -8,7 +8,19 @@ import resource
 import sys
 from pathlib import Path
 
-PACKAGES = ("saejax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorstore", "tokenizers", "transformers", "datasets")
+PACKAGES = (
+    "saejax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "tensorstore",
+    "tokenizers",
+    "transformers",
+    "datasets",
+)
 
 
 def versions() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The work directory: which tasks are complete, and with which settings they were made.
 
-    settings/<task>.json   the flags that shape what the task writes
-    run.json               versions, devices, data fingerprints; seconds and bytes of each complete task
-    flags.txt              a flagfile that repeats the newest run exactly
+settings/<task>.json   the flags that shape what the task writes
+run.json               versions, devices, data fingerprints; seconds and bytes of each complete task
+flags.txt              a flagfile that repeats the newest run exactly
 """
 
 from __future__ import annotations

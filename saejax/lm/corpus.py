@@ -29,8 +29,8 @@ class Document(NamedTuple):
         return int.from_bytes(self.digest[:8], "big") < fraction * 2**64
 
 
-def check(dataset: str) -> None:
-    """Raises InputError where a local file cannot be read; a Hub dataset is looked up when it is opened."""
+def check(dataset: str, split: str = "train") -> None:
+    """Raises InputError where a local file cannot be read or a Hub dataset cannot be opened."""
     if dataset == "pydocs":
         return
     suffix = Path(dataset).suffix
@@ -42,6 +42,8 @@ def check(dataset: str) -> None:
             raise InputError(f"--dataset={dataset}: the file is empty; give one with text")
     elif Path(dataset).expanduser().exists():
         raise InputError(f"--dataset={dataset}: not a kind of file that can be read; allowed are {_types()}")
+    else:
+        _open(dataset, split)
 
 
 def documents(dataset: str, *, split: str = "train", text_column: str = "text") -> Iterator[Document]:
@@ -55,7 +57,7 @@ def documents(dataset: str, *, split: str = "train", text_column: str = "text") 
     Raises:
       InputError: a source that cannot be opened, or lacks the column.
     """
-    check(dataset)
+    check(dataset, split)
     seen: set[bytes] = set()
     for source, text in pydocs.docstrings() if dataset == "pydocs" else _from_datasets(dataset, split, text_column):
         document = Document(source, text)

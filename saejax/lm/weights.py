@@ -60,7 +60,9 @@ def load_config(directory: Path) -> gpt2.GPT2Config:
     try:
         settings = files.read_json(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; a HuggingFace GPT-2 directory has config.json and model.safetensors") from error
+        raise InputError(
+            f"{path}: no such file; a HuggingFace GPT-2 directory has config.json and model.safetensors"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); save the model again with save_pretrained") from error
     for name, required in _REQUIRED_SETTINGS.items():
@@ -137,7 +139,9 @@ def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
     for shard in shards:
         path = directory / shard
         if not path.is_file():
-            raise InputError(f"{path}: no such file; only safetensors are read, never pickled weights: save the model with save_pretrained")
+            raise InputError(
+                f"{path}: no such file; only safetensors are read, never pickled weights: save the model with save_pretrained"
+            )
         try:
             with safe_open(path, framework="flax") as file:
                 for stored in file.keys():

@@ -5,18 +5,18 @@ Raw activations go in and come out: whatever scaling training used has been fold
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from saejax.sae.selection import top_k_mask
 
 ACTIVATIONS = ("relu", "topk")
 
 
-class InferenceSAE(NamedTuple):
-    """f = σ((x − [apply_b_dec_to_input] b_dec) W_enc + b_enc), x̂ = f W_dec + b_dec.
+@struct.dataclass
+class InferenceSAE:
+    """A pytree: f = σ((x − [apply_b_dec_to_input] b_dec) W_enc + b_enc), x̂ = f W_dec + b_dec.
 
     Attributes:
       W_enc [D, F], b_enc [F], W_dec [F, D], b_dec [D]: float32.
@@ -30,8 +30,8 @@ class InferenceSAE(NamedTuple):
     W_dec: jax.Array
     b_dec: jax.Array
     k: jax.Array
-    activation: str
-    apply_b_dec_to_input: bool
+    activation: str = struct.field(pytree_node=False)
+    apply_b_dec_to_input: bool = struct.field(pytree_node=False)
 
     def encode(self, x_BxD: jax.Array) -> jax.Array:
         """Rows float32 [B, D] → latents float32 [B, F]."""
@@ -51,9 +51,7 @@ class InferenceSAE(NamedTuple):
         """
         norm_F = jnp.linalg.norm(self.W_dec, axis=-1)
         norm_F = jnp.where(norm_F > 0, norm_F, 1.0)
-        return self._replace(
-            W_enc=self.W_enc * norm_F, b_enc=self.b_enc * norm_F, W_dec=self.W_dec / norm_F[:, None]
-        )
+        return self.replace(W_enc=self.W_enc * norm_F, b_enc=self.b_enc * norm_F, W_dec=self.W_dec / norm_F[:, None])
 
     def for_raw_input(self, scale: float) -> InferenceSAE:
         """The autoencoder of raw rows x, given this one of rows `scale`·x; latents are multiplied by 1/scale.
@@ -61,4 +59,4 @@ class InferenceSAE(NamedTuple):
         With x' = scale·x: f(x) = f'(scale·x)/scale, x̂ = x̂'/scale, so only the biases change and decoder rows keep
         their norms.
         """
-        return self._replace(b_enc=self.b_enc / scale, b_dec=self.b_dec / scale)
+        return self.replace(b_enc=self.b_enc / scale, b_dec=self.b_dec / scale)

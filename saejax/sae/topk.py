@@ -131,9 +131,7 @@ def topk(d_in: int, d_sae: int, *, topk_form: str | Form = "gao2024", k_aux: int
             lambda: auxk(params, pre_BxF, x_BxD, error_BxD, context.dead_F),
             lambda: jnp.float32(0.0),
         )
-        return reconstruction + hparams["auxk_coefficient"] * auxk_loss, summary(
-            x_BxD, x_hat_BxD, f_BxF, auxk_loss=auxk_loss
-        )
+        return reconstruction + hparams["auxk_coefficient"] * auxk_loss, summary(x_BxD, x_hat_BxD, f_BxF, auxk_loss=auxk_loss)
 
     def project_gradients(params: Params, grads: Params) -> Params:
         return grads if free_norms else {**grads, "W_dec": without_parallel_part(grads["W_dec"], params["W_dec"])}

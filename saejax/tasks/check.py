@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from saejax.config import Config
-from saejax.lm import corpus
+from saejax.errors import InputError
+from saejax.lm import corpus, sites
+from saejax.tasks import inputs, pretrain, train
 from saejax.workdir import Workdir
 
 
 def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError for the first thing that cannot work."""
-    corpus.check(config.dataset)
+    if not (workdir.path / "tokens").exists():
+        corpus.check(config.dataset, config.dataset_split)
+    if "pretrain" in tasks:
+        pretrain.check(config)
+    if set(tasks) <= {"pretrain"}:
+        return
+    lm = inputs.model_config(config, workdir, tasks)
+    sites.check_sites(config.hook_name, lm.n_layer)
+    if config.context_size > lm.n_positions:
+        raise InputError(
+            f"--context_size={config.context_size}: {config.model} has {lm.n_positions} positions; give at most that many"
+        )
+    train.grid(config, lm)
+    train.n_steps(config)

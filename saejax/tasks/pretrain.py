@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from saejax import console, files
 from saejax.config import Config
 from saejax.errors import InputError
-from saejax.lm import corpus, gpt2, model_card, ngram, pretrain, tokenizer, tokens, weights
+from saejax.lm import corpus, model_card, ngram, pretrain, tokenizer, tokens, weights
+from saejax.tasks import inputs
 from saejax.workdir import Workdir
 
 CHARACTERS_A_TOKEN = 8  # more than text has, so that enough of it is read
@@ -30,7 +31,7 @@ def do(config: Config, workdir: Workdir) -> dict:
             "split; give more text or a smaller context"
         )
     bpe = tokenizer.load(folder)
-    lm = gpt2.GPT2Config(bpe.get_vocab_size(), config.context_size, config.lm_n_embd, config.lm_n_layer, config.lm_n_head)
+    lm = inputs.lm_from_flags(config, bpe.get_vocab_size())
     recipe = _recipe(config)
     params = pretrain.train(
         lm,
@@ -54,6 +55,22 @@ def do(config: Config, workdir: Workdir) -> dict:
     files.write_text(partial / "README.md", model_card.text(config.dataset, lm, recipe, splits, losses))
     partial.rename(workdir.path / "lm")
     return {"losses": losses, "text": {name: split.fingerprint for name, split in splits.items()}}
+
+
+def check(config: Config) -> None:
+    """Raises InputError for a training that cannot be."""
+    recipe = _recipe(config)
+    if config.lm_n_embd % config.lm_n_head:
+        raise InputError(f"--lm_n_head={config.lm_n_head}: must divide --lm_n_embd={config.lm_n_embd}; choose another")
+    if config.lm_batch_size < config.context_size:
+        raise InputError(
+            f"--lm_batch_size={config.lm_batch_size}: less than one window of --context_size={config.context_size}"
+        )
+    if recipe.warm_up_steps >= recipe.n_steps:
+        raise InputError(
+            f"--lm_warm_up_steps={recipe.warm_up_steps}: --lm_tokens={config.lm_tokens} are only {recipe.n_steps} steps of "
+            f"--lm_batch_size={config.lm_batch_size}; lower it"
+        )
 
 
 def _recipe(config: Config) -> pretrain.Recipe:

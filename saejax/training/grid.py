@@ -82,13 +82,13 @@ def groups(
             members = []
             for *values, learning_rate, seed in itertools.product(*own.values(), learning_rates, seeds):
                 named = dict(zip(own, values))
-                shown = [f"{_SHORT.get(n, n)}{_number(v)}" for i, (n, v) in enumerate(named.items()) if i == 0 or len(own[n]) > 1]
+                shown = [
+                    f"{_SHORT.get(n, n)}{_number(v)}" for i, (n, v) in enumerate(named.items()) if i == 0 or len(own[n]) > 1
+                ]
                 name = "-".join([architecture, *shown, f"d{d_sae}", f"lr{_number(learning_rate)}", f"seed{seed}"])
                 members.append(Member(prefix + name, {**named, "learning_rate": learning_rate}, seed))
             taken = {name: options[name] for name in row.options if name in options}
-            made.append(
-                Group(f"{prefix}{architecture}-d{d_sae}", hook_name, architecture, d_in, d_sae, taken, tuple(members))
-            )
+            made.append(Group(f"{prefix}{architecture}-d{d_sae}", hook_name, architecture, d_in, d_sae, taken, tuple(members)))
     return made
 
 

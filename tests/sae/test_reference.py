@@ -44,7 +44,10 @@ NAMES = {
 
 
 def relu_case(form, coefficient="l1_coefficient", **options):
-    return lambda h: (relu(24, 80, relu_form=form, **options), {"l1_coefficient": h[coefficient] * h.get("sparsity_scale", 1.0)})
+    return lambda h: (
+        relu(24, 80, relu_form=form, **options),
+        {"l1_coefficient": h[coefficient] * h.get("sparsity_scale", 1.0)},
+    )
 
 
 def topk_case(form, coefficient, k_aux):

@@ -22,7 +22,9 @@ def train(sae, options, params, hparams, batches):
     """Every step's metrics, and the states, of an ensemble with leading axis M."""
     update = jax.jit(jax.vmap(step_lib.train_step(sae, options), in_axes=(0, 0, None), axis_name=MEMBER_AXIS))
     n_members = len(hparams["learning_rate"])
-    fresh = jax.vmap(lambda key: step_lib.init(sae, options, key, jnp.zeros(24), 80))(jax.random.split(jax.random.key(0), n_members))
+    fresh = jax.vmap(lambda key: step_lib.init(sae, options, key, jnp.zeros(24), 80))(
+        jax.random.split(jax.random.key(0), n_members)
+    )
     state = TrainState(fresh.step, params, fresh.opt_state, fresh.steps_since_fired_F)
     states, metrics = [], []
     for batch in batches:
@@ -48,7 +50,9 @@ def test_saelens_standard(reference, close):
     data = reference("train_saelens_standard")
     hparams = {"l1_coefficient": jnp.float32([data["hparams/l1_coefficient"]]), "learning_rate": jnp.float32([1e-3])}
     options = StepOptions(Schedules(20), gradient_clip=1.0)
-    states, metrics = train(relu(24, 80, relu_form="april2024"), options, saelens(data, "params_init"), hparams, data["batches"])
+    states, metrics = train(
+        relu(24, 80, relu_form="april2024"), options, saelens(data, "params_init"), hparams, data["batches"]
+    )
     check_saelens(data, close, states, metrics)
 
 

@@ -1,0 +1,1 @@
+"""Honest numbers on held-out text, and plots of them."""

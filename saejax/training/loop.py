@@ -1,0 +1,156 @@
+"""The host loop: one pass over the data feeds every ensemble; metrics are read a dispatch late.
+
+Rows of the next dispatch are read by a thread while the device works. Checkpoints hold the state of all ensembles; since rows
+are a function of the step and dispatches end at fixed steps, a resumed run is bit for bit the run that never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saejax import console
+from saejax.activations import ActivationSource
+from saejax.checkpoint import Checkpoints
+from saejax.errors import InputError
+from saejax.metrics_log import MetricsLog
+from saejax.training.ensemble import Ensemble
+from saejax.training.step import TrainState
+
+_DISPATCH_BYTES = 64 * 2**20
+
+
+class Rhythm(NamedTuple):
+    """When things happen, in steps."""
+
+    n_steps: int
+    log_every: int
+    checkpoint_every: int
+
+    def dispatch(self, bytes_a_step: int) -> int:
+        """Steps in one dispatch: a divisor of both intervals, of at most 64 MB of rows."""
+        common = math.gcd(self.log_every, self.checkpoint_every)
+        fits = [d for d in range(1, common + 1) if common % d == 0 and d * bytes_a_step <= _DISPATCH_BYTES]
+        return max(fits, default=1)
+
+
+def train(
+    ensembles: Sequence[Ensemble],
+    sources: Mapping[str, ActivationSource],
+    *,
+    batch_size: int,
+    scales: Mapping[str, float],
+    b_dec: Mapping[str, np.ndarray],
+    rhythm: Rhythm,
+    checkpoint_directory: Path,
+    metrics_path: Path,
+) -> list[TrainState]:
+    """Trains all ensembles to the end, going on from the newest checkpoint if there is one.
+
+    Args:
+      ensembles: groups, ready to train.
+      sources: {hook_name: rows}.
+      batch_size: B, rows a step.
+      scales: {hook_name: factor on the rows}.
+      b_dec: {hook_name: where decoders' biases start, [D], in scaled units}.
+      rhythm: of steps, lines of metrics and checkpoints.
+      checkpoint_directory, metrics_path: where they go.
+
+    Returns:
+      Each ensemble's final state, with a leading axis M.
+
+    Raises:
+      InputError: a loss that is not finite; it names step and member, and the last good checkpoint stays.
+    """
+    scaled = {hook: jnp.float32(scale) for hook, scale in scales.items()}
+    states = [e.init(jnp.asarray(b_dec[e.group.hook_name], jnp.float32)) for e in ensembles]
+    bytes_a_step = sum(2 * batch_size * source.width for source in sources.values())
+    length = rhythm.dispatch(bytes_a_step)
+    with Checkpoints(checkpoint_directory) as checkpoints, ThreadPoolExecutor(1) as reader:
+        start = checkpoints.latest_step or 0
+        if start:
+            states = checkpoints.restore(start, states)
+            console.log(f"train: going on from step {start:,}")
+        with (
+            MetricsLog(metrics_path, "train", start) as metrics,
+            console.progress("train", rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
+        ):
+            reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm.log_every, batch_size)
+
+            def read_rows(step: int) -> dict[str, np.ndarray]:
+                n = min(length, rhythm.n_steps - step)
+                return {hook: source.batches(step, n) for hook, source in sources.items()}
+
+            step = start
+            upcoming = reader.submit(read_rows, step) if step < rhythm.n_steps else None
+            while step < rhythm.n_steps:
+                rows = upcoming.result()
+                n = min(length, rhythm.n_steps - step)
+                if step + n < rhythm.n_steps:
+                    upcoming = reader.submit(read_rows, step + n)
+                results = []
+                for i, e in enumerate(ensembles):
+                    hook = e.group.hook_name
+                    states[i], values = e.steps(states[i], rows[hook], scaled[hook])
+                    results.append(values)
+                step += n
+                reading.read_pending()
+                reading.pending = (step, n, results)
+                if step % rhythm.checkpoint_every == 0 or step == rhythm.n_steps:
+                    reading.read_pending()  # so that no state is kept whose losses have not been seen to be finite
+                    metrics.flush()
+                    checkpoints.save(step, states)
+    return states
+
+
+class _Reading:
+    """Brings metrics to the host: checks that losses are finite, averages them between lines, writes the lines."""
+
+    def __init__(self, ensembles, metrics: MetricsLog, checkpoints: Checkpoints, advance, log_every: int, batch_size: int):
+        self._ensembles, self._metrics, self._checkpoints, self._advance = ensembles, metrics, checkpoints, advance
+        self._log_every, self._batch_size = log_every, batch_size
+        self._n_members = sum(len(e.group.members) for e in ensembles)
+        self._collected: list[list[dict[str, np.ndarray]]] = [[] for _ in ensembles]
+        self.pending: tuple[int, int, list[dict[str, jax.Array]]] | None = None
+
+    def read_pending(self) -> None:
+        """Reads the dispatch `pending`: (the step after it, its steps, each ensemble's metrics [S, M])."""
+        if self.pending is None:
+            return
+        (step, n, results), self.pending = self.pending, None
+        fvus = []
+        for e, collected, values in zip(self._ensembles, self._collected, results):
+            host = {name: np.asarray(a, np.float64) for name, a in values.items()}
+            self._check(e, host["loss"], step - n)
+            collected.append(host)
+            fvus.append(host["fvu"][-1])
+        self._advance(n * self._batch_size, f"{self._n_members} SAEs, mean FVU {np.concatenate(fvus).mean():.3f}")
+        if step % self._log_every == 0:
+            self._write(step)
+
+    def _check(self, e: Ensemble, loss_SxM: np.ndarray, first_step: int) -> None:
+        if np.isfinite(loss_SxM).all():
+            return
+        step, member = (int(i) for i in np.argwhere(~np.isfinite(loss_SxM))[0])
+        raise InputError(
+            f"train: the loss of {e.group.members[member].name} is {loss_SxM[step, member]} at step {first_step + step}; the "
+            f"checkpoint of step {self._checkpoints.latest_step or 0} is kept: lower --learning_rate, or set --gradient_clip=1, "
+            "and start in another --workdir"
+        )
+
+    def _write(self, step: int) -> None:
+        """One line a member: the means since the last line."""
+        for e, collected in zip(self._ensembles, self._collected):
+            means = {name: np.concatenate([host[name] for host in collected]).mean(0) for name in collected[0]}
+            for m, member in enumerate(e.group.members):
+                values: dict[str, Any] = {name: float(a[m]) for name, a in means.items()}
+                self._metrics.write(step, step * self._batch_size, member=member.name, **values)
+            collected.clear()
+        self._metrics.flush()
