@@ -81,10 +81,9 @@ def _lines(title: str, total: int, unit: str, done: int) -> Iterator[Advance]:
             log(line(now).rstrip())
 
     yield advance
-    now = time.monotonic()
-    log(
-        f"{title}: {done + count:,} {unit} in {now - start:,.1f} s ({count / max(now - start, 1e-9):,.0f} {unit}/s) {last_note}".rstrip()
-    )
+    seconds = time.monotonic() - start
+    rate = f"{count / max(seconds, 1e-9):,.0f} {unit}/s"
+    log(f"{title}: {done + count:,} {unit} in {seconds:,.1f} s ({rate}) {last_note}".rstrip())
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:

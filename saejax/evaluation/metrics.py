@@ -66,8 +66,8 @@ def add(batches: Iterable[Mapping[str, jax.Array]]) -> dict[str, np.ndarray]:
     return totals
 
 
-def reconstruction_metrics(totals: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Metrics by name, from totals over all rows."""
+def reconstruction_metrics(totals: Mapping[str, np.ndarray]) -> dict[str, float | None]:
+    """Metrics by name, from totals over all rows; None where a reconstruction that is always 0 has no bias to speak of."""
     n, squared_error = totals["n"], totals["squared_error"]
     variance = totals["centred_squares"] - np.sum(np.square(totals["centred_D"])) / n
     fvu = squared_error / variance
@@ -78,7 +78,7 @@ def reconstruction_metrics(totals: Mapping[str, np.ndarray]) -> dict[str, float]
         "fvu": float(fvu),
         "explained_variance": float(1.0 - fvu),
         "cosine_similarity": float(totals["cosine"] / n),
-        "relative_reconstruction_bias": float(totals["squares_hat"] / totals["dot"]),
+        "relative_reconstruction_bias": float(totals["squares_hat"] / totals["dot"]) if totals["dot"] else None,
         "l2_ratio": float(totals["norm_ratio"] / n),
         "dead_fraction": float(np.mean(totals["fired_F"] == 0)),
     }

@@ -13,6 +13,7 @@ from saejax.evaluation.pareto import Members, frontier
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first)
+from matplotlib import ticker  # noqa: E402
 
 STYLE = {
     "figure.dpi": 150,
@@ -42,7 +43,7 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
     looks = _looks(families)
     panels = (("fvu", "Fraction of variance unexplained", False), ("ce_recovered", "Cross-entropy recovered", True))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
+        figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.3), layout="constrained")
         for axis, (metric, title, higher_is_better) in zip(axes, panels):
             on_frontier = frontier(members, metric, higher_is_better=higher_is_better)
             axis.plot(
@@ -71,7 +72,8 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
             axis.set(xlabel="L0 (active latents a token)", ylabel=title)
             axis.set_xscale("log")
             _plain_log_ticks(axis, [m["l0"] for m in members.values()])
-        axes[1].legend(loc="lower right")
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
         figure.suptitle("Held-out reconstruction against sparsity", fontsize=11)
         figure.savefig(path)
         plt.close(figure)
@@ -113,6 +115,9 @@ def loss_curves(path: Path, lines: Sequence[Mapping], families: Mapping[str, str
                 axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g}M")
                 if metric in ("loss", "fvu"):
                     axis.set_yscale("log")
+                    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+                    axis.yaxis.set_major_formatter("{x:g}")
+                    axis.yaxis.set_minor_formatter(ticker.NullFormatter())
                 if metric == "dead_fraction":
                     axis.set_ylim(-0.02, max(0.1, axis.get_ylim()[1]))
             row[0].legend(fontsize=7)
@@ -154,8 +159,8 @@ def densities(
             axis.bar(lowest - 0.5, n_dead, width=0.4, color="0.6")
             axis.text(lowest - 0.5, n_dead, f"{n_dead}", ha="center", va="bottom", fontsize=7, color="0.4")
             axis.set_title(f"{families[name]} {labels[name]}")
-        ticks = [*range(lowest, 1)]
-        axes.flat[0].set_xticks([lowest - 0.5, *ticks], ["never", *(f"$10^{{{t}}}$" for t in ticks)])
+        ticks = [*range(lowest + 1, 1)]
+        axes.flat[0].set_xticks([lowest - 0.5, *ticks], ["0", *(f"$10^{{{t}}}$" for t in ticks)])
         figure.supxlabel(f"share of {n_rows:,} held-out rows on which a latent fires", fontsize=9)
         figure.supylabel("latents", fontsize=9)
         figure.savefig(path)

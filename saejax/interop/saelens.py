@@ -33,7 +33,7 @@ def save(directory: str | os.PathLike, sae: InferenceSAE, *, metadata: Mapping[s
     Args:
       directory: replaced if it is there.
       sae: as `InferenceSAE.for_raw_input` gives it.
-      metadata: where it comes from: `model_name`, `hook_name`, `context_size`, `prepend_bos`, `dataset_path`, … (SAELens's names).
+      metadata: where it comes from, by SAELens's names: `model_name`, `hook_name`, `context_size`, `prepend_bos`, …
       density_F: share of rows on which each latent fires, float [F].
     """
     directory = Path(directory)

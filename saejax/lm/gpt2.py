@@ -45,6 +45,7 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD, tap: Tap, site: str):
+        """x → its LayerNorm, in x's dtype."""
         width = x_BxLxD.shape[-1]
         scale_D = self.param("scale", nn.initializers.ones, (width,))
         bias_D = self.param("bias", nn.initializers.zeros, (width,))
@@ -63,6 +64,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD, tap: Tap, site: str):
+        """The normalised stream → what attention writes to it, [B, L, D]."""
         cfg = self.config
         B, L, D = x_BxLxD.shape
         heads = (B, L, cfg.n_head, D // cfg.n_head)
@@ -85,6 +87,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD, tap: Tap, site: str):
+        """The normalised stream → what the MLP writes to it, [B, L, D]."""
         pre_BxLxI = tap(f"{site}.hook_pre", _dense(self.config.inner, self.config, self.dtype, "c_fc")(x_BxLxD))
         post_BxLxI = tap(f"{site}.hook_post", jax.nn.gelu(pre_BxLxI, approximate=True))
         return _dense(x_BxLxD.shape[-1], self.config, self.dtype, "c_proj", residual=True)(post_BxLxI)
@@ -98,6 +101,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxLxD, tap: Tap, site: str):
+        """The stream before the block → after it, [B, L, D]."""
         epsilon = self.config.layer_norm_epsilon
         x_BxLxD = tap(f"{site}.hook_resid_pre", x_BxLxD)
         attended = LayerNorm(epsilon, name="ln_1")(x_BxLxD, tap, f"{site}.ln1")
@@ -116,6 +120,7 @@ class GPT2(nn.Module):
 
     @nn.compact
     def __call__(self, tokens_BxL, tap: Tap, want_logits: bool = True):
+        """Tokens [B, L] → logits float32 [B, L, V], or None where they are not wanted."""
         cfg = self.config
         normal = nn.initializers.normal
         wte = nn.Embed(cfg.vocab_size, cfg.n_embd, embedding_init=normal(0.02), dtype=self.dtype, name="wte")

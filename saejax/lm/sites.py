@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import jax
 
 from saejax.errors import InputError
 
-Edit = Union[jax.Array, Callable[[jax.Array], jax.Array]]
+Edit = jax.Array | Callable[[jax.Array], jax.Array]
 
 
 class Site(NamedTuple):
@@ -93,6 +93,7 @@ class Tap:
         self.captured: dict[str, jax.Array] = {}
 
     def __call__(self, name: str, x: jax.Array) -> jax.Array:
+        """The site's activation as the model shall go on with it: edited, and captured after that, where asked for."""
         if name in self.edits:
             edit = self.edits[name]
             edited = edit(x) if callable(edit) else edit

@@ -45,6 +45,7 @@ class TokenWindows:
 
     @property
     def context_size(self) -> int:
+        """L, tokens in a window."""
         return self.tokens_NxL.shape[1]
 
     def trace(self, address: int) -> tuple[str, int]:

@@ -116,7 +116,7 @@ def topk(d_in: int, d_sae: int, *, topk_form: str | Form = "gao2024", k_aux: int
             "input": lambda: jnp.maximum(total_variance(x_BxD), TINY),
             "residual": lambda: jnp.maximum(total_variance(error_BxD), TINY),
         }[form.aux_over]()
-        scale = jnp.minimum(n_dead / k_aux, 1.0) if form.aux_scaled else (n_dead > 0).astype(jnp.float32)
+        scale = jnp.minimum(n_dead / k_aux, 1.0) if form.aux_scaled else (n_dead > 0).astype(x_BxD.dtype)
         return scale * jnp.sum(jnp.square(difference_BxD)) / over
 
     def loss(params: Params, hparams: HParams, x_BxD: jax.Array, context: LossContext) -> tuple[jax.Array, LossAux]:
@@ -129,7 +129,7 @@ def topk(d_in: int, d_sae: int, *, topk_form: str | Form = "gao2024", k_aux: int
         auxk_loss = jax.lax.cond(
             context.any_dead,
             lambda: auxk(params, pre_BxF, x_BxD, error_BxD, context.dead_F),
-            lambda: jnp.float32(0.0),
+            lambda: jnp.zeros_like(reconstruction),
         )
         return reconstruction + hparams["auxk_coefficient"] * auxk_loss, summary(x_BxD, x_hat_BxD, f_BxF, auxk_loss=auxk_loss)
 

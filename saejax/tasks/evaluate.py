@@ -39,7 +39,7 @@ def do(config: Config, workdir: Workdir) -> dict:
                 raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
             saes[member.name] = (group.hook_name, saelens.load(path))
             families[member.name] = group.name
-            labels[member.name] = _label(member.name, group.architecture)
+            labels[member.name] = member.label
     origins = {
         hook: StoredActivations(inputs.activations_directory(workdir, hook), batch_size=1, seed=0).statistics.mean_D
         for hook in config.hook_name
@@ -99,13 +99,6 @@ def _print_table(results: dict) -> None:
     console.table(title, ["autoencoder", *(title for title, _, _ in TABLE)], rows)
     console.log("* on the Pareto frontier of cross-entropy recovered against L0")
     console.log(f"recommended: {results['recommended']['member']}: {results['recommended']['reason']}")
-
-
-def _label(name: str, architecture: str) -> str:
-    """What tells a member from others of its family: its name without architecture and size."""
-    parts = name.split(f"{architecture}-", 1)[1].split("-")
-    first = parts[0].replace("l1_", "λ=").replace("k", "k=") if parts else name
-    return first
 
 
 def _histogram(share_F: np.ndarray) -> dict[str, list]:

@@ -14,12 +14,14 @@ from saejax.errors import InputError
 from saejax.sae.registry import ARCHITECTURES
 
 _SHORT = {"l1_coefficient": "l1_", "auxk_coefficient": "auxk", "bias_decay": "decay", "learning_rate": "lr"}
+_SYMBOLS = {"l1_coefficient": "λ", "auxk_coefficient": "α", "bias_decay": "β", "learning_rate": "η"}
 
 
 class Member(NamedTuple):
-    """One autoencoder of the sweep: its name, traced hyper-parameters (with `learning_rate`) and seed."""
+    """One autoencoder of the sweep: its name, a label for plots, traced hyper-parameters (with `learning_rate`) and seed."""
 
     name: str
+    label: str
     hparams: dict[str, float]
     seed: int
 
@@ -86,10 +88,18 @@ def groups(
                     f"{_SHORT.get(n, n)}{_number(v)}" for i, (n, v) in enumerate(named.items()) if i == 0 or len(own[n]) > 1
                 ]
                 name = "-".join([architecture, *shown, f"d{d_sae}", f"lr{_number(learning_rate)}", f"seed{seed}"])
-                members.append(Member(prefix + name, {**named, "learning_rate": learning_rate}, seed))
+                label = _label(named, own, learning_rate if len(learning_rates) > 1 else None, seed if len(seeds) > 1 else None)
+                members.append(Member(prefix + name, label, {**named, "learning_rate": learning_rate}, seed))
             taken = {name: options[name] for name in row.options if name in options}
             made.append(Group(f"{prefix}{architecture}-d{d_sae}", hook_name, architecture, d_in, d_sae, taken, tuple(members)))
     return made
+
+
+def _label(named: Mapping[str, float], own: Mapping[str, tuple], learning_rate: float | None, seed: int | None) -> str:
+    """What tells a member from others of its group: its first hyper-parameter, and whatever else varies."""
+    varying = {name: value for i, (name, value) in enumerate(named.items()) if i == 0 or len(own[name]) > 1}
+    varying |= {name: value for name, value in (("learning_rate", learning_rate), ("seed", seed)) if value is not None}
+    return " ".join(f"{_SYMBOLS.get(name, name)}={_number(value)}" for name, value in varying.items())
 
 
 def _number(value: float) -> str:

@@ -140,9 +140,9 @@ class _Reading:
             return
         step, member = (int(i) for i in np.argwhere(~np.isfinite(loss_SxM))[0])
         raise InputError(
-            f"train: the loss of {e.group.members[member].name} is {loss_SxM[step, member]} at step {first_step + step}; the "
-            f"checkpoint of step {self._checkpoints.latest_step or 0} is kept: lower --learning_rate, or set --gradient_clip=1, "
-            "and start in another --workdir"
+            f"train: the loss of {e.group.members[member].name} is {loss_SxM[step, member]} at step {first_step + step}; "
+            f"the checkpoint of step {self._checkpoints.latest_step or 0} is kept: lower --learning_rate, or set "
+            "--gradient_clip=1, and start in another --workdir"
         )
 
     def _write(self, step: int) -> None:

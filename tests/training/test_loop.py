@@ -1,0 +1,108 @@
+"""The host loop: resumed runs are the runs that never stopped, metrics are complete, divergence stops it."""
+
+from __future__ import annotations
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+
+from saejax import metrics_log
+from saejax.errors import InputError
+from saejax.training import loop
+from saejax.training.ensemble import ensemble
+from saejax.training.grid import groups
+from saejax.training.schedules import Schedules
+from saejax.training.step import StepOptions
+
+B = 16
+
+
+class Rows:
+    """An ActivationSource of random rows, pure in the step."""
+
+    width, n_rows = 8, 10_000
+
+    def __init__(self, bad_step: int | None = None):
+        self.bad_step = bad_step
+
+    def batches(self, step, n_steps):
+        made = np.stack([np.random.default_rng(s).normal(size=(B, self.width)) for s in range(step, step + n_steps)])
+        if self.bad_step is not None and step <= self.bad_step < step + n_steps:
+            made[self.bad_step - step] = np.inf
+        return made.astype(ml_dtypes.bfloat16)
+
+
+def make_ensembles(n_steps):
+    made = groups(
+        widths={"site": 8},
+        architectures=["relu", "topk"],
+        d_saes=[24],
+        expansion_factors=[],
+        learning_rates=[1e-2],
+        seeds=[0],
+        hparams={"l1_coefficient": (0.1, 1.0), "k": (2, 3)},
+        options={},
+    )
+    return [ensemble(group, StepOptions(Schedules(n_steps, 2, 4, 3), dead_window_steps=3)) for group in made]
+
+
+def train(folder, *, stop_at=None, n_steps=12, source=None):
+    """Trains to `n_steps`; `stop_at` ends the host loop there, as a kill after that checkpoint would."""
+    return loop.train(
+        make_ensembles(n_steps),
+        {"site": source or Rows()},
+        batch_size=B,
+        scales={"site": 0.5},
+        b_dec={"site": np.full(8, 0.1)},
+        rhythm=loop.Rhythm(stop_at or n_steps, log_every=2, checkpoint_every=4),
+        checkpoint_directory=folder / "checkpoints",
+        metrics_path=folder / "metrics.jsonl",
+    )
+
+
+def assert_equal_trees(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_resumed_run_is_bit_for_bit_the_run_that_never_stopped(tmp_path):
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "cut", stop_at=4)
+    train(tmp_path / "cut", stop_at=8)
+    resumed = train(tmp_path / "cut")
+    assert_equal_trees(whole, resumed)
+    assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "cut/metrics.jsonl").read_text()
+
+
+def test_lines_written_after_the_last_checkpoint_are_not_kept_twice(tmp_path):
+    train(tmp_path, stop_at=8)
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"task": "train", "step": 10, "tokens": 160, "member": "x", "loss": 1.0}\n{"task": "tr')
+    train(tmp_path)
+    steps = [line["step"] for line in metrics_log.read(tmp_path / "metrics.jsonl") if line["member"].startswith("topk-k2")]
+    assert steps == [2, 4, 6, 8, 10, 12]
+
+
+def test_metrics_are_means_over_the_steps_since_the_last_line(tmp_path):
+    train(tmp_path, n_steps=4)
+    every = make_ensembles(4)[0]
+    _, values = every.steps(every.init(np.full(8, 0.1, np.float32)), Rows().batches(0, 4), np.float32(0.5))
+    lines = [line for line in metrics_log.read(tmp_path / "metrics.jsonl") if line["member"].startswith("relu-l1_0.1")]
+    np.testing.assert_allclose([line["loss"] for line in lines], np.reshape(values["loss"][:, 0], (2, 2)).mean(1), rtol=1e-5)
+    assert [line["tokens"] for line in lines] == [2 * B, 4 * B]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_member_and_keeps_the_checkpoint(tmp_path):
+    with pytest.raises(InputError) as error:
+        train(tmp_path, source=Rows(bad_step=7))
+    assert "at step 7" in str(error.value) and "relu-l1_0.1-d24" in str(error.value) and "step 4" in str(error.value)
+    resumed = train(tmp_path)
+    assert_equal_trees(resumed, train(tmp_path / "other"))
+
+
+def test_a_dispatch_divides_both_intervals_and_fits_the_buffer():
+    rhythm = loop.Rhythm(1000, log_every=60, checkpoint_every=90)
+    assert rhythm.dispatch(1) == 30
+    assert rhythm.dispatch(loop._DISPATCH_BYTES // 7) == 6
+    assert rhythm.dispatch(loop._DISPATCH_BYTES * 2) == 1
