@@ -17,17 +17,18 @@ def main(argv: list[str]) -> int:
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in argv[1:]):
         print(config_lib.help_text())
         return 0
-    config_lib.define()
+    flag_values = flags.FlagValues()
+    config_lib.define(flag_values)
     try:
-        rest = flags.FLAGS(argv)[1:]
+        rest = flag_values(argv)[1:]
         if rest:
             raise InputError(f"'{rest[0]}': flags are written --name=value; see --help")
-        config = config_lib.from_flags()
+        config = config_lib.from_flags(flag_values)
         from saejax import tasks
 
         tasks.run(config)
     except (InputError, flags.Error) as error:
-        print("launch.py: " + " ".join(str(error).split()), file=sys.stderr)
+        print("launch.py: " + " ".join(str(error).removeprefix("ERROR:: ").split()), file=sys.stderr)
         return BAD_INPUT_STATUS
     except KeyboardInterrupt:
         print("launch.py: interrupted; the same command goes on from what is kept", file=sys.stderr)

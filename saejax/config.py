@@ -153,12 +153,10 @@ class _ListSerializer(flags.ArgumentSerializer):
         return ",".join(str(part) for part in value)
 
 
-def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+def define(flag_values: flags.FlagValues) -> None:
     """Makes one absl flag of each field."""
     scalar = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
     for name, field in _FIELDS.items():
-        if name in flag_values:
-            continue
         text, kind = field.metadata["help"], _KINDS[name]
         if kind in scalar:
             scalar[kind](name, field.default, text, flag_values=flag_values)
@@ -167,7 +165,7 @@ def define(flag_values: flags.FlagValues = flags.FLAGS) -> None:
             flags.DEFINE(parser, name, field.default, text, flag_values, _ListSerializer())
 
 
-def from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Config:
+def from_flags(flag_values: flags.FlagValues) -> Config:
     """The Config that the parsed flags say.
 
     Raises:

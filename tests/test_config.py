@@ -15,7 +15,6 @@ from saejax.errors import InputError
 def parse(*arguments: str) -> Config:
     values = flags.FlagValues()
     config_lib.define(values)
-    flags.DEFINE_multi_string("flagfile", None, "", flag_values=values)
     values(["launch.py", *arguments])
     return config_lib.from_flags(values)
 
@@ -30,7 +29,9 @@ def test_lists_and_scalars():
     assert config.exclude_special is False and config.k == (8,)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--k=8,16", "--d_sae=100,200", "--noresume", "--dataset=a b.txt", "--learning_rate=3e-4,0.1"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--k=8,16", "--d_sae=100,200", "--noresume", "--dataset=a b.txt", "--learning_rate=3e-4,0.1"]]
+)
 def test_the_flagfile_repeats_the_run(arguments):
     config = parse(*arguments)
     assert parse(*config_lib.to_flagfile(config).splitlines()) == config
@@ -72,7 +73,9 @@ def test_refusals(arguments, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-@pytest.mark.parametrize(("argument", "word"), [("--k=eight", "list of int"), ("--batch_size=1.5", "batch_size"), ("--sedd=0", "seed")])
+@pytest.mark.parametrize(
+    ("argument", "word"), [("--k=eight", "list of int"), ("--batch_size=1.5", "batch_size"), ("--sedd=0", "seed")]
+)
 def test_values_that_cannot_be_parsed(argument, word):
     with pytest.raises(flags.Error, match=word):
         parse(argument)

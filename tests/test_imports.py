@@ -16,7 +16,7 @@ ROOMS = {
     "lm": set(),
     "sae": set(),
     "activations": {"lm"},
-    "training": {"sae", "activations"},
+    "training": {"sae"},
     "evaluation": {"sae", "lm"},
     "interop": {"sae"},
     "workdir": set(),

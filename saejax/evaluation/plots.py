@@ -27,6 +27,7 @@ STYLE = {
     "savefig.bbox": "tight",
 }
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
+_LABELLED = 10  # with more members than this, only those on the frontier have their label
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -64,11 +65,10 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
             axis.scatter(
                 best["l0"], best[metric], s=160, facecolor="none", edgecolor="black", lw=1.3, zorder=4, label="recommended"
             )
-            for name, m in members.items():
-                offset = (5, -9) if higher_is_better else (5, 4)
-                axis.annotate(
-                    labels[name], (m["l0"], m[metric]), textcoords="offset points", xytext=offset, fontsize=7, color="0.3"
-                )
+            offset = (5, -9) if higher_is_better else (5, 4)
+            for name in members if len(members) <= _LABELLED else on_frontier:
+                point = (members[name]["l0"], members[name][metric])
+                axis.annotate(labels[name], point, textcoords="offset points", xytext=offset, fontsize=7, color="0.3")
             axis.set(xlabel="L0 (active latents a token)", ylabel=title)
             axis.set_xscale("log")
             _plain_log_ticks(axis, [m["l0"] for m in members.values()])
@@ -150,8 +150,9 @@ def densities(
             squeeze=False,
             sharex=True,
         )
-        for axis in axes.flat[len(density) :]:
-            axis.set_axis_off()
+        for i, axis in enumerate(axes.flat):
+            axis.set_axis_on() if i < len(density) else axis.set_axis_off()
+            axis.tick_params(labelbottom=i + n_columns >= len(density))
         for axis, (name, share_F) in zip(axes.flat, density.items()):
             alive = share_F[share_F > 0]
             axis.hist(np.log10(alive), bins=edges, color=looks[families[name]][0])

@@ -43,7 +43,13 @@ def relu(d_in: int, d_sae: int, *, relu_form: str = "bricken2023", apply_b_dec_t
 
     def init(key: jax.Array, b_dec_D: jax.Array) -> Params:
         W_dec_FxD = random_unit_rows(key, d_sae, d_in)
-        return {"W_enc": W_dec_FxD.T, "b_enc": jnp.zeros(d_sae), "W_dec": W_dec_FxD, "b_dec": b_dec_D}
+        # Half of F random unit rows fire: scaled so, their sum gives the input back on average, not F / 2D times it.
+        return {
+            "W_enc": min(1.0, 2 * d_in / d_sae) * W_dec_FxD.T,
+            "b_enc": jnp.zeros(d_sae),
+            "W_dec": W_dec_FxD,
+            "b_dec": b_dec_D,
+        }
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         return InferenceSAE(**params, k=jnp.int32(0), activation="relu", apply_b_dec_to_input=apply_b_dec_to_input)

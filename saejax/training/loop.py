@@ -10,14 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from saejax import console
-from saejax.activations import ActivationSource
 from saejax.checkpoint import Checkpoints
 from saejax.errors import InputError
 from saejax.metrics_log import MetricsLog
@@ -25,6 +24,20 @@ from saejax.training.ensemble import Ensemble
 from saejax.training.step import TrainState
 
 _DISPATCH_BYTES = 64 * 2**20
+
+
+class ActivationSource(Protocol):
+    """Rows to train on.
+
+    `batches` is pure in the step: the same step always gives the same rows, so resuming needs no iterator state.
+    """
+
+    width: int
+    n_rows: int
+
+    def batches(self, step: int, n_steps: int) -> np.ndarray:
+        """The rows of steps `step` to `step + n_steps − 1`, bfloat16 [n_steps, B, D]."""
+        ...
 
 
 class Rhythm(NamedTuple):
