@@ -52,11 +52,17 @@ class Workdir:
         Yields:
           A dict whose entries are recorded with the task: fingerprints, rates.
         """
-        files.write_json(self.path / "settings" / f"{task}.json", settings)
+        settings_path = self.path / "settings" / f"{task}.json"
+        files.write_json(settings_path, settings)
         machine.reset_peak_memory()
         start = time.monotonic()
         facts: dict[str, Any] = {}
-        yield facts
+        try:
+            yield facts
+        except InputError:
+            if {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings"}:
+                settings_path.unlink()  # nothing was made: the same folder may be used with mended flags
+            raise
         seconds = round(time.monotonic() - start, 2)
         run = self._run()
         run.setdefault("tasks", {})[task] = {"seconds": seconds, "peak_memory_bytes": machine.peak_memory_bytes(), **facts}

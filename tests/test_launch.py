@@ -181,6 +181,9 @@ def test_text_too_short_for_a_window_is_refused(tmp_path, capsys):
     (tmp_path / "short.txt").write_text("Only a few words.\n\nAnd a few more.\n")
     assert launch.main(flags_of(tmp_path / "short.txt", tmp_path / "run")) == 2
     assert "less than one window" in capsys.readouterr().err
+    (tmp_path / "other.txt").write_text("Still few.\n")  # and the folder is not bound to the text that could not be used
+    assert launch.main(flags_of(tmp_path / "other.txt", tmp_path / "run")) == 2
+    assert "less than one window" in capsys.readouterr().err
 
 
 def test_a_run_that_diverges_names_step_and_member_and_keeps_the_checkpoint(corpus, tmp_path, capsys):

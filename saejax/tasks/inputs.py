@@ -31,8 +31,14 @@ def model_config(config: Config, workdir: Workdir, tasks: Sequence[str]) -> gpt2
         if "pretrain" not in tasks:
             raise InputError(f"--model=lm: {workdir.path} has no lm/; add pretrain to --tasks, or name another model")
         return lm_from_flags(config, config.lm_vocab_size)
-    tokenizer.load(directory)
-    return weights.load_config(directory)
+    lm = weights.load_config(directory)
+    n_tokens = tokenizer.load(directory).get_vocab_size()
+    if n_tokens > lm.vocab_size:
+        raise InputError(
+            f"--model={config.model}: its tokenizer has {n_tokens:,} tokens, its config.json only {lm.vocab_size:,}; "
+            "put the model's own tokenizer beside it"
+        )
+    return lm
 
 
 def lm_from_flags(config: Config, vocab_size: int) -> gpt2.GPT2Config:

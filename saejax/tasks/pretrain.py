@@ -90,13 +90,14 @@ def _recipe(config: Config) -> pretrain.Recipe:
 def _prepare_text(config: Config, folder: Path) -> None:
     """Reads the text once, trains the tokenizer on its training documents, and writes the packed windows."""
     documents = []
-    characters_left = CHARACTERS_A_TOKEN * config.lm_text_tokens
-    console.log(f"pretrain: reading {config.dataset}")
-    for document in corpus.documents(config.dataset, split=config.dataset_split, text_column=config.text_column):
-        documents.append(document)
-        characters_left -= len(document.text)
-        if characters_left <= 0:
-            break
+    characters_left = most = CHARACTERS_A_TOKEN * config.lm_text_tokens
+    with console.progress("read", most, "characters") as advance:
+        for document in corpus.documents(config.dataset, split=config.dataset_split, text_column=config.text_column):
+            documents.append(document)
+            advance(len(document.text))
+            characters_left -= len(document.text)
+            if characters_left <= 0:
+                break
     if not documents:
         raise InputError(f"--dataset={config.dataset}: no text in it; give one with text")
     fraction = config.held_out_fraction
