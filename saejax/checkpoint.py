@@ -34,7 +34,11 @@ class Checkpoints:
     def restore(self, step: int, template: Any) -> Any:
         """The tree saved at `step`, with the shapes and dtypes of `template`."""
         abstract = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), template)
-        return jax.tree.map(jax.numpy.asarray, self._manager.restore(step, args=ocp.args.StandardRestore(abstract)))
+        restored = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        for (path, a), want in zip(jax.tree_util.tree_leaves_with_path(restored), jax.tree.leaves(abstract)):
+            if a.shape != want.shape:
+                raise ValueError(f"checkpoint {step}: {jax.tree_util.keystr(path)} has shape {a.shape}; expected {want.shape}")
+        return jax.tree.map(jax.numpy.asarray, restored)
 
     def close(self) -> None:
         """Waits for what is being written."""

@@ -39,7 +39,12 @@ def rows_per_chunk(width: int) -> int:
 
 
 def _open(directory: Path, **spec) -> ts.TensorStore:
-    where = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((directory / "rows").absolute()) + "/"}}
+    where = {
+        "driver": "zarr3",
+        "store_data_equal_to_fill_value": True,
+        "fill_missing_data_reads": False,
+        "kvstore": {"driver": "file", "path": str((directory / "rows").absolute()) + "/"},
+    }
     return ts.open({**where, **spec}).result()
 
 
@@ -108,6 +113,11 @@ class StoreWriter:
         future, chunk = self._writing.pop(0)
         future.result()
         rows = chunk.astype(np.float32)
+        if not np.isfinite(rows).all():
+            raise InputError(
+                f"{self._directory}: activations that are not finite among rows {self.n_done:,} and on; "
+                "the language model's weights or its --dtype are at fault"
+            )
         sums = self._sums
         self._sums = {
             "n_done": sums["n_done"] + len(rows),

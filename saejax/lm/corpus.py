@@ -22,7 +22,7 @@ class Document(NamedTuple):
     @property
     def digest(self) -> bytes:
         """SHA-256 of the text: its identity for deduplication and for the split."""
-        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).digest()
+        return hashlib.sha256(self.text.encode()).digest()
 
     def is_held_out(self, fraction: float) -> bool:
         """Whether the document belongs to the held-out split; depends on its text alone."""
@@ -60,20 +60,30 @@ def documents(dataset: str, *, split: str = "train", text_column: str = "text") 
     check(dataset, split)
     seen: set[bytes] = set()
     for source, text in pydocs.docstrings() if dataset == "pydocs" else _from_datasets(dataset, split, text_column):
-        document = Document(source, text)
+        document = Document(source, text.encode("utf-8", "replace").decode())  # a lone surrogate is no text
         if text.strip() and document.digest not in seen:
             seen.add(document.digest)
             yield document
 
 
 def _from_datasets(dataset: str, split: str, text_column: str) -> Iterator[tuple[str, str]]:
-    rows = _open(dataset, split)
-    for i, row in enumerate(rows):
+    rows = enumerate(_open(dataset, split))
+    while True:
+        try:
+            i, row = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # a broken file shows itself only while it is streamed
+            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            raise InputError(f"--dataset={dataset}: cannot be read ({reason}); repair the file, or give another") from error
+        if text_column in row and row[text_column] is None:
+            continue
         if text_column not in row or not isinstance(row[text_column], str):
             raise InputError(
                 f"--text_column={text_column}: {dataset} has no such column of text; its columns are {', '.join(row)}"
             )
-        yield f"{Path(dataset).name}:{i}", row[text_column]
+        text = row[text_column]
+        yield f"{Path(dataset).name}:{i}", text.strip("\n") if Path(dataset).suffix == ".txt" else text
 
 
 def _open(dataset: str, split: str):

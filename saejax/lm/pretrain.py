@@ -184,7 +184,13 @@ def train(
                     read(pending)
                     pending = None
                     held_out = held_out_loss(state.params, held_out_NxL[:64], config=config, dtype=recipe.dtype)
+                    if not math.isfinite(held_out):
+                        raise InputError(
+                            f"pretrain: the held-out loss is {held_out} after step {step - 1}; the checkpoint of step "
+                            f"{checkpoints.latest_step or 0} is kept: lower --lm_learning_rate and start in another --workdir"
+                        )
                     metrics.write(step, step * tokens_a_step, held_out_loss=held_out)
+                    metrics.flush()
                     console.log(f"pretrain: step {step:,}, held-out loss {held_out:.4f} nats a token (64 windows)")
                     checkpoints.save(step, state)
     return state.params

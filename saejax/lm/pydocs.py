@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-import inspect
 import sysconfig
 import warnings
 from collections.abc import Iterator
@@ -63,9 +62,9 @@ def _of_file(name: str, path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _of_node(node: ast.AST, qualified_name: str) -> Iterator[tuple[str, str]]:
-    text = ast.get_docstring(node, clean=False)
+    text = ast.get_docstring(node)
     if text and len(text) >= MINIMUM_CHARACTERS:
-        yield qualified_name, inspect.cleandoc(text)
+        yield qualified_name, text
     for child in node.body:
         if isinstance(child, _DOCUMENTED):
             separator = "" if qualified_name.endswith(":") else "."

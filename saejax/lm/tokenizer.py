@@ -24,7 +24,10 @@ def load(directory: Path) -> Tokenizer:
 
     path = Path(directory) / "tokenizer.json"
     if path.is_file():
-        tokenizer = Tokenizer.from_file(str(path))
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # `tokenizers` raises the bare class
+            raise InputError(f"{path}: not a readable tokenizer ({error}); save the tokenizer again") from error
     elif (Path(directory) / "vocab.json").is_file() and (Path(directory) / "merges.txt").is_file():
         from transformers import AutoTokenizer
 

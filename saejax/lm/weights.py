@@ -65,15 +65,22 @@ def load_config(directory: Path) -> gpt2.GPT2Config:
         ) from error
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); save the model again with save_pretrained") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"{path}: not a JSON object; save the model again with save_pretrained")
     for name, required in _REQUIRED_SETTINGS.items():
         value = settings.get(name, required)
         if value != required:
             raise InputError(f"{path}: {name} is {value!r}; only {required!r} is supported: choose a GPT-2 model")
     fields = {f.name for f in dataclasses.fields(gpt2.GPT2Config)}
     try:
-        return gpt2.GPT2Config(**{name: settings[name] for name in fields if name in settings})
+        config = gpt2.GPT2Config(**{name: settings[name] for name in fields if name in settings})
     except TypeError as error:
         raise InputError(f"{path}: a size is missing ({error}); save the model again with save_pretrained") from error
+    if config.n_embd % config.n_head:
+        raise InputError(
+            f"{path}: n_head is {config.n_head}, which does not divide n_embd {config.n_embd}; choose another model"
+        )
+    return config
 
 
 def load(directory: str | os.PathLike) -> tuple[gpt2.GPT2Config, gpt2.Params]:
@@ -134,7 +141,10 @@ def save(directory: str | os.PathLike, config: gpt2.GPT2Config, params: gpt2.Par
 def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
     """The tensors of a directory by their names without prefix; mask buffers and a tied head are checked, then left out."""
     index = directory / "model.safetensors.index.json"
-    shards = sorted(set(files.read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    try:
+        shards = sorted(set(files.read_json(index)["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index}: not an index of shards ({error!r}); save the model again with save_pretrained") from error
     tensors: dict[str, np.ndarray] = {}
     for shard in shards:
         path = directory / shard
@@ -157,14 +167,14 @@ def _read_tensors(directory: Path) -> dict[str, np.ndarray]:
 def _is_redundant(name: str, tensor: np.ndarray, tensors: dict[str, np.ndarray], directory: Path) -> bool:
     """Whether a tensor only repeats what the architecture fixes: a causal mask, its fill value, or the tied head."""
     if name.startswith("h.") and name.endswith(".attn.bias"):
-        L = tensor.shape[-1]
-        if not np.array_equal(tensor.reshape(L, L), np.tril(np.ones((L, L)))):
+        L = tensor.shape[-1] if tensor.ndim else 0
+        if tensor.size != L * L or not np.array_equal(tensor.reshape(L, L), np.tril(np.ones((L, L)))):
             raise InputError(f"{directory}: {name} is not a causal mask, which is all that GPT-2 can have there")
         return True
     if name.startswith("h.") and name.endswith(".attn.masked_bias"):
         return True
     if name == "lm_head.weight":
-        if not np.array_equal(tensor, tensors["wte.weight"]):
+        if "wte.weight" in tensors and not np.array_equal(tensor, tensors["wte.weight"]):
             raise InputError(f"{directory}: lm_head.weight is not the embedding; only tied GPT-2 models are supported")
         return True
     return False

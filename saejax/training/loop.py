@@ -118,9 +118,17 @@ def train(
                 reading.pending = (step, n, results)
                 if step % rhythm.checkpoint_every == 0 or step == rhythm.n_steps:
                     reading.read_pending()  # so that no state is kept whose losses have not been seen to be finite
+                    reading.check_parameters(states, step)
                     metrics.flush()
                     checkpoints.save(step, states)
     return states
+
+
+@jax.jit
+def _finite_members(params: Any) -> jax.Array:
+    """bool [M]: whether all of a member's parameters are finite."""
+    leaves = [jnp.isfinite(a).reshape(a.shape[0], -1).all(1) for a in jax.tree.leaves(params)]
+    return jnp.stack(leaves).all(0)
 
 
 class _Reading:
@@ -148,12 +156,21 @@ class _Reading:
         if step % self._log_every == 0:
             self._write(step)
 
+    def check_parameters(self, states: Sequence[TrainState], step: int) -> None:
+        """Raises where the update of the last step, whose loss was finite, was not."""
+        for e, state in zip(self._ensembles, states):
+            finite_M = np.asarray(_finite_members(state.params))
+            if not finite_M.all():
+                self._stop(e, int(np.argmin(finite_M)), "the parameters", "not finite", step - 1)
+
     def _check(self, e: Ensemble, loss_SxM: np.ndarray, first_step: int) -> None:
-        if np.isfinite(loss_SxM).all():
-            return
-        step, member = (int(i) for i in np.argwhere(~np.isfinite(loss_SxM))[0])
+        if not np.isfinite(loss_SxM).all():
+            step, member = (int(i) for i in np.argwhere(~np.isfinite(loss_SxM))[0])
+            self._stop(e, member, "the loss", loss_SxM[step, member], first_step + step)
+
+    def _stop(self, e: Ensemble, member: int, what: str, value: Any, step: int) -> None:
         raise InputError(
-            f"train: the loss of {e.group.members[member].name} is {loss_SxM[step, member]} at step {first_step + step}; "
+            f"train: {what} of {e.group.members[member].name} became {value} at step {step}; "
             f"the checkpoint of step {self._checkpoints.latest_step or 0} is kept: lower --learning_rate, or set "
             "--gradient_clip=1, and start in another --workdir"
         )

@@ -242,6 +242,13 @@ def test_the_order_differs_between_seeds_and_mixes_the_chunks_of_a_group(tmp_pat
         assert len(set(chunks[:40])) < 15, "a group is read before the next"
 
 
+def test_each_pass_groups_the_chunks_anew(tmp_path):
+    write(tmp_path, make_rows())
+    order = numbers(opened(tmp_path, batch_size=N).batches(0, 4))
+    first_groups = [frozenset(row // CHUNK for row in order[i * N : i * N + 15]) for i in range(4)]
+    assert len(set(first_groups)) > 2
+
+
 def test_a_row_is_read_from_disk_once_a_pass(tmp_path):
     write(tmp_path, make_rows())
     source = opened(tmp_path)

@@ -165,7 +165,7 @@ def test_bfloat16_is_near_float32(testdata, close):
     assert np.abs(logits16 - logits).mean() < 0.01 * np.abs(logits).max()
     for name, activation in captured16.items():
         assert activation.dtype == (np.float32 if name.endswith("hook_normalized") else jnp.bfloat16), name
-        close(activation, captured[name], 0.03 if not name.endswith("hook_pattern") else 0.06, name)
+        close(activation, captured[name], 0.03, name)
 
 
 def test_vmap_over_replacements_equals_a_loop(testdata, reference):
@@ -209,7 +209,7 @@ def test_next_token_losses_of_a_hand_computed_case():
 
 def test_init_has_the_standard_deviations_of_gpt2():
     config = gpt2.GPT2Config(vocab_size=300, n_positions=200, n_embd=32, n_layer=2, n_head=2)
-    params = jax.jit(functools.partial(gpt2.init, config))(jax.random.key(3))
+    params = jax.jit(functools.partial(gpt2.init, config))(jax.random.key(3, impl="rbg"))
     expected = {"c_attn": 0.02, "c_fc": 0.02, "c_proj": 0.02 / 2}
     for module in ("attn", "mlp"):
         for name, dense in params["h_1"][module].items():

@@ -110,6 +110,18 @@ def test_a_killed_run_that_goes_on_is_bit_for_bit_the_run_that_never_stopped(tmp
     assert asked == [] and lines(killed) == lines(straight), "a finished run is not trained further"
 
 
+def test_a_checkpoints_losses_are_in_the_log_before_it_is_written(tmp_path, monkeypatch):
+    """Otherwise a kill after the checkpoint loses them, and the resumed run does not measure them again."""
+    seen = {}
+    monkeypatch.setattr(Checkpoints, "save", lambda self, step, tree: seen.update({step: lines(tmp_path)}))
+    train(tmp_path)
+    for step in (3, 6):
+        assert [line.keys() - {"task", "tokens"} for line in seen[step] if line["step"] == step] == [
+            {"step", "loss"},
+            {"step", "held_out_loss"},
+        ]
+
+
 def test_a_batch_is_pure_in_the_step_and_a_pass_visits_each_window_once():
     tokens_NxL = np.arange(26).reshape(13, 2)
     options = {"batch_windows": 4, "seed": 3}

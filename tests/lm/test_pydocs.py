@@ -36,6 +36,11 @@ def first():
     return read_in_a_process("1")
 
 
+@pytest.fixture(scope="module")
+def files():
+    return pydocs._files()
+
+
 def test_two_processes_read_the_same_documents(first):
     assert read_in_a_process("2")["documents"] == first["documents"]
 
@@ -53,8 +58,7 @@ def test_documents_are_long_enough_once_and_from_files_in_the_order_of_hashed_na
     assert len({name.split("/")[0] for name in names}) >= 3, "the beginning mixes packages"
 
 
-def test_a_source_names_the_object_whose_text_it_is(first):
-    files = pydocs._files()
+def test_a_source_names_the_object_whose_text_it_is(first, files):
     checked = 0
     for source, text in first["documents"][::10]:
         name, _, path = source.partition(":")
@@ -67,10 +71,9 @@ def test_a_source_names_the_object_whose_text_it_is(first):
     assert checked == 20
 
 
-def test_tests_and_vendored_code_are_left_out():
-    names = pydocs._files()
-    assert any(name.startswith("stdlib/") for name in names) and any(name.startswith("numpy/linalg/") for name in names)
-    for name in names:
+def test_tests_and_vendored_code_are_left_out(files):
+    assert any(name.startswith("stdlib/") for name in files) and any(name.startswith("numpy/linalg/") for name in files)
+    for name in files:
         assert not {"tests", "test", "site-packages", "_vendor"} & set(name.split("/")), name
 
 

@@ -113,6 +113,8 @@ def test_the_wanted_tokens_are_rounded_up_to_whole_windows():
     splits = pack((document(i) for i in itertools.count()), n_train=33, n_held_out=32)
     assert splits["train"].tokens_NxL.shape == (3, 16)
     assert splits["held_out"].tokens_NxL.shape == (2, 16)
+    long = pack([Document("long", "alpha beta " * 200)], held_out_fraction=0.0, n_train=33, n_held_out=0)
+    assert long["train"].tokens_NxL.shape == (3, 16), "no more than was wanted, however long the last document"
 
 
 def test_the_fingerprint_follows_the_texts_that_were_packed():

@@ -101,6 +101,21 @@ def test_a_loss_that_is_not_finite_names_step_and_member_and_keeps_the_checkpoin
     assert_equal_trees(resumed, train(tmp_path / "other"))
 
 
+def test_parameters_that_are_not_finite_are_never_kept(tmp_path):
+    """Rows of step 3 are finite, as is their loss, but its gradient overflows: step 4's checkpoint must not be written."""
+
+    class Huge(Rows):
+        def batches(self, step, n_steps):
+            made = super().batches(step, n_steps)
+            if step <= 3 < step + n_steps:
+                made[3 - step] = 3e18
+            return made
+
+    with pytest.raises(InputError, match="at step 3"):
+        train(tmp_path, n_steps=4, source=Huge())
+    assert not any(path.name == "4" for path in (tmp_path / "checkpoints").iterdir())
+
+
 def test_a_dispatch_divides_both_intervals_and_fits_the_buffer():
     rhythm = loop.Rhythm(1000, log_every=60, checkpoint_every=90)
     assert rhythm.dispatch(1) == 30
