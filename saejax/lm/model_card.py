@@ -29,7 +29,7 @@ held out by a hash of their text; the n-gram models were counted on the same tra
 - Sizes: {n_layer} layers, width {n_embd}, {n_head} heads, context {context}, byte-level BPE of {vocab:,} tokens.
 - Text: {dataset}, {train_tokens:,} training tokens (fingerprint {fingerprint}).
 - Training: {steps:,} steps of {batch:,} tokens ({seen:,} in all), AdamW at {learning_rate:g} with {warm_up} steps of
-  warm-up and a cosine to a tenth, weight decay {weight_decay:g}, gradients clipped at {clip:g}, {dtype}, seed {seed}.
+  warm-up and a cosine to a hundredth, weight decay {weight_decay:g}, gradients clipped at {clip:g}, {dtype}, seed {seed}.
 """
 
 

@@ -29,7 +29,7 @@ class Recipe:
     Attributes:
       n_steps, warm_up_steps: updates in all, and those of the linear warm-up.
       batch_windows: windows in a batch.
-      learning_rate: the peak; the cosine ends at a tenth of it.
+      learning_rate: the peak; the cosine ends at a hundredth of it.
       weight_decay: on matrices only.
       gradient_clip: largest global norm of a gradient.
       dtype: of activations and products; parameters and moments are float32.
@@ -54,16 +54,16 @@ class LMState(NamedTuple):
 
 
 def optimizer(recipe: Recipe) -> optax.GradientTransformation:
-    """Clipping, then AdamW (Loshchilov & Hutter 2019) with betas 0.9 and 0.95."""
+    """Clipping, then AdamW (Loshchilov & Hutter 2019) with betas 0.9 and 0.99."""
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, recipe.learning_rate, recipe.warm_up_steps, recipe.n_steps, 0.1 * recipe.learning_rate
+        0.0, recipe.learning_rate, recipe.warm_up_steps, recipe.n_steps, 0.01 * recipe.learning_rate
     )
     return optax.chain(
         optax.clip_by_global_norm(recipe.gradient_clip),
         optax.adamw(
             schedule,
             b1=0.9,
-            b2=0.95,
+            b2=0.99,
             weight_decay=recipe.weight_decay,
             mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
         ),
