@@ -95,11 +95,11 @@ def total_variance(x_BxD: jax.Array) -> jax.Array:
 def summary(x_BxD: jax.Array, x_hat_BxD: jax.Array, f_BxF: jax.Array, **terms: jax.Array) -> LossAux:
     """The metrics every architecture logs, with its own loss terms: mse (summed over D), fvu of the batch, l0."""
     error = jnp.sum(jnp.square(x_BxD - x_hat_BxD))
-    active_BxF = f_BxF != 0
+    count_F = jnp.sum(f_BxF != 0, axis=0, dtype=jnp.int32)
     metrics = {
         "mse": error / x_BxD.shape[0],
         "fvu": error / total_variance(x_BxD),
-        "l0": jnp.sum(active_BxF) / x_BxD.shape[0],
+        "l0": jnp.sum(count_F) / x_BxD.shape[0],
         **terms,
     }
-    return LossAux(jnp.any(active_BxF, axis=0), jax.lax.stop_gradient(metrics))
+    return LossAux(count_F > 0, jax.lax.stop_gradient(metrics))
