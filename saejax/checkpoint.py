@@ -18,7 +18,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int = 2):
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(Path(directory).absolute(), options=options)
+        self._manager = ocp.CheckpointManager(Path(directory).resolve(), options=options)
 
     @property
     def latest_step(self) -> int | None:

@@ -52,6 +52,7 @@ class Config:
     resume: bool = _flag(True, "run", "go on with what --workdir holds; --noresume refuses a work directory that is not empty")
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
+    wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
     dataset: str = _flag(
         "pydocs", "text", "'pydocs', a .txt, .jsonl, .json or .parquet file, or a HuggingFace dataset (streamed)"
@@ -218,7 +219,7 @@ def to_flagfile(config: Config) -> str:
         value = getattr(config, name)
         if isinstance(value, bool):
             lines.append(f"--{name}" if value else f"--no{name}")
-        elif value != () and not (name == "expansion_factor" and config.d_sae):
+        elif value not in ((), "") and not (name == "expansion_factor" and config.d_sae):
             lines.append(f"--{name}={_text(value)}")
     return "\n".join(lines) + "\n"
 

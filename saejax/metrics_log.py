@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from saejax import files
 
@@ -16,25 +18,32 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
+Mirror = Callable[[Mapping[str, Any]], None]
+
+
 class MetricsLog:
     """Appends `{"task", "step", "tokens", …}` lines."""
 
-    def __init__(self, path: Path, task: str, resume_step: int = 0):
+    def __init__(self, path: Path, task: str, resume_step: int = 0, mirror: Mirror | None = None):
         """Keeps the other tasks' lines, and this task's up to `resume_step`.
 
         Args:
           path: the file, made if absent.
           task: the name written to each line.
           resume_step: the step from which the run goes on.
+          mirror: called with each new line, to show it elsewhere too.
         """
         kept = [line for line in read(path) if line["task"] != task or line["step"] <= resume_step]
         files.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._task = task
+        self._task, self._mirror = task, mirror
         self._file = open(path, "a", encoding="utf-8")
 
     def write(self, step: int, tokens: int, **values: float | str) -> None:
         """One line; `values` are a member's name and its metrics."""
-        self._file.write(json.dumps({"task": self._task, "step": step, "tokens": tokens, **values}) + "\n")
+        line = {"task": self._task, "step": step, "tokens": tokens, **values}
+        self._file.write(json.dumps(line) + "\n")
+        if self._mirror:
+            self._mirror(line)
 
     def flush(self) -> None:
         """Makes the lines so far visible to readers."""

@@ -43,7 +43,7 @@ def _open(directory: Path, **spec) -> ts.TensorStore:
         "driver": "zarr3",
         "store_data_equal_to_fill_value": True,
         "fill_missing_data_reads": False,
-        "kvstore": {"driver": "file", "path": str((directory / "rows").absolute()) + "/"},
+        "kvstore": {"driver": "file", "path": str((directory / "rows").resolve()) + "/"},
     }
     return ts.open({**where, **spec}).result()
 

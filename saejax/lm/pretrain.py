@@ -19,7 +19,7 @@ from saejax import console
 from saejax.checkpoint import Checkpoints
 from saejax.errors import InputError
 from saejax.lm import gpt2
-from saejax.metrics_log import MetricsLog
+from saejax.metrics_log import MetricsLog, Mirror
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +131,7 @@ def train(
     metrics_path: Path,
     checkpoint_every_steps: int,
     log_every_steps: int,
+    mirror: Mirror | None = None,
 ) -> gpt2.Params:
     """Trains to `recipe.n_steps`, going on from the newest checkpoint if there is one.
 
@@ -151,7 +152,7 @@ def train(
         tokens_a_step = recipe.batch_windows * train_NxL.shape[1]
         pending: tuple[int, jax.Array] | None = None
         with (
-            MetricsLog(metrics_path, "pretrain", start) as metrics,
+            MetricsLog(metrics_path, "pretrain", start, mirror) as metrics,
             console.progress("pretrain", recipe.n_steps * tokens_a_step, "tokens", start * tokens_a_step) as advance,
         ):
 

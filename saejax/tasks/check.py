@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
-from saejax.tasks import inputs, pretrain, train
+from saejax.tasks import inputs, pretrain, tracking, train
 from saejax.workdir import Workdir
 
 
 def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError for the first thing that cannot work."""
+    tracking.check(config)
     if not (workdir.path / "tokens").exists():
         corpus.check(config.dataset, config.dataset_split)
     if "pretrain" in tasks:

@@ -11,7 +11,7 @@ from saejax import console, files
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, model_card, ngram, pretrain, tokenizer, tokens, weights
-from saejax.tasks import inputs
+from saejax.tasks import inputs, tracking
 from saejax.workdir import Workdir
 
 CHARACTERS_A_TOKEN = 8  # more than text has, so that enough of it is read
@@ -40,6 +40,7 @@ def do(config: Config, workdir: Workdir) -> dict:
         held_out_NxL,
         checkpoint_directory=folder / "checkpoints",
         metrics_path=workdir.path / "metrics.jsonl",
+        mirror=tracking.mirror(config, workdir),
         checkpoint_every_steps=config.checkpoint_every_steps,
         log_every_steps=config.log_every_steps,
     )

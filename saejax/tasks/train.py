@@ -16,7 +16,7 @@ from saejax.interop import saelens
 from saejax.lm import sites, weights
 from saejax.lm.gpt2 import GPT2Config
 from saejax.sae.inference import InferenceSAE
-from saejax.tasks import inputs
+from saejax.tasks import inputs, tracking
 from saejax.training import loop
 from saejax.training.ensemble import Ensemble, ensemble, member
 from saejax.training.grid import Group, groups
@@ -56,6 +56,7 @@ def do(config: Config, workdir: Workdir) -> dict:
         rhythm=loop.Rhythm(steps, config.log_every_steps, config.checkpoint_every_steps),
         checkpoint_directory=workdir.path / "checkpoints",
         metrics_path=workdir.path / "metrics.jsonl",
+        mirror=tracking.mirror(config, workdir),
     )
     seconds = time.monotonic() - start
     for e, state in zip(ensembles, states):

@@ -19,7 +19,7 @@ import numpy as np
 from saejax import console
 from saejax.checkpoint import Checkpoints
 from saejax.errors import InputError
-from saejax.metrics_log import MetricsLog
+from saejax.metrics_log import MetricsLog, Mirror
 from saejax.training.ensemble import Ensemble
 from saejax.training.step import TrainState
 
@@ -64,6 +64,7 @@ def train(
     rhythm: Rhythm,
     checkpoint_directory: Path,
     metrics_path: Path,
+    mirror: Mirror | None = None,
 ) -> list[TrainState]:
     """Trains all ensembles to the end, going on from the newest checkpoint if there is one.
 
@@ -75,6 +76,7 @@ def train(
       b_dec: {hook_name: where decoders' biases start, [D], in scaled units}.
       rhythm: of steps, lines of metrics and checkpoints.
       checkpoint_directory, metrics_path: where they go.
+      mirror: called with each line of metrics, to show it elsewhere too.
 
     Returns:
       Each ensemble's final state, with a leading axis M.
@@ -92,7 +94,7 @@ def train(
             states = checkpoints.restore(start, states)
             console.log(f"train: going on from step {start:,}")
         with (
-            MetricsLog(metrics_path, "train", start) as metrics,
+            MetricsLog(metrics_path, "train", start, mirror) as metrics,
             console.progress("train", rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
         ):
             reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm.log_every, batch_size)

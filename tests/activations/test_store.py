@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -264,3 +265,13 @@ def test_a_row_is_read_from_disk_once_a_pass(tmp_path):
     for step in range(N // 8):
         source.batches(step, 1)
     assert sorted(reads) == [(start, min(start + CHUNK, N)) for start in range(0, N, CHUNK)]
+
+
+def test_a_path_with_dots_is_a_path(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    rows = np.ones((3, 4), ml_dtypes.bfloat16)
+    writer = store.StoreWriter(Path("../there"), np.arange(3), 4)
+    writer.append(rows)
+    writer.close()
+    np.testing.assert_array_equal(store.StoredActivations(Path("../there"), batch_size=1, seed=0).first_rows(3), rows)

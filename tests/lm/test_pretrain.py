@@ -196,15 +196,15 @@ def test_the_optimizer_is_clipped_adamw_that_decays_matrices_only():
 
     expected = {name: np.asarray(p, np.float64) for name, p in params.items()}
     moments = {name: (np.zeros(p.shape), np.zeros(p.shape)) for name, p in params.items()}
-    rates = [0.0, 0.005, 0.01, *(0.01 * (0.1 + 0.45 * (1 + np.cos(np.pi * i / 4))) for i in (1, 2, 3))]
+    rates = [0.0, 0.005, 0.01, *(0.01 * (0.01 + 0.495 * (1 + np.cos(np.pi * i / 4))) for i in (1, 2, 3))]
     for step, rate in enumerate(rates):
         grad = {name: np.asarray(g, np.float64) for name, g in grads[step % 2].items()}
         norm = np.sqrt(sum(np.square(g).sum() for g in grad.values()))
         for name, g in grad.items():
             g = g / max(norm, 1.0)
-            m, v = (0.9 * moments[name][0] + 0.1 * g, 0.95 * moments[name][1] + 0.05 * g * g)
+            m, v = (0.9 * moments[name][0] + 0.1 * g, 0.99 * moments[name][1] + 0.01 * g * g)
             moments[name] = (m, v)
-            change = m / (1 - 0.9 ** (step + 1)) / (np.sqrt(v / (1 - 0.95 ** (step + 1))) + 1e-8)
+            change = m / (1 - 0.9 ** (step + 1)) / (np.sqrt(v / (1 - 0.99 ** (step + 1))) + 1e-8)
             expected[name] = expected[name] - rate * (change + (0.1 * expected[name] if name == "W" else 0))
         ours, state = update(grads[step % 2], state, ours)
         for name, value in expected.items():
