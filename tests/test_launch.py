@@ -144,6 +144,7 @@ BAD = {
     "too few rows": (["--training_tokens=10"], ["--training_tokens=10", "--batch_size=500"]),
     "unknown flag": (["--learning_rat=1"], ["learning_rat"]),
     "not a number": (["--k=many"], ["--k", "list of int"]),
+    "intervals": (["--checkpoint_every_steps=15"], ["--checkpoint_every_steps=15", "multiple of --log_every_steps=10"]),
     "flagfile": (["--flagfile=no.flags"], ["no.flags"]),
     "model of an earlier task": (["--model=lm"], ["--model=lm", "pretrain"]),
 }
@@ -168,6 +169,12 @@ def test_a_dataset_or_model_that_no_hub_gives_is_refused(tmp_path, monkeypatch, 
         done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
         assert done.returncode == 2 and flag in done.stderr.splitlines()[-1], done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_refused(corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert launch.main(flags_of(corpus, tmp_path / "run", "--wandb_project=demo")) == 2
+    assert "saejax[wandb]" in capsys.readouterr().err
 
 
 def test_a_work_directory_made_with_other_settings_is_refused(corpus, finished, capsys):

@@ -26,5 +26,10 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
         raise InputError(
             f"--context_size={config.context_size}: {config.model} has {lm.n_positions} positions; give at most that many"
         )
+    if config.checkpoint_every_steps % config.log_every_steps:
+        raise InputError(
+            f"--checkpoint_every_steps={config.checkpoint_every_steps}: must be a multiple of "
+            f"--log_every_steps={config.log_every_steps}, so that a resumed run writes the same metrics"
+        )
     train.grid(config, lm)
     train.n_steps(config)

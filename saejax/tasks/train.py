@@ -16,6 +16,7 @@ from saejax.interop import saelens
 from saejax.lm import sites, weights
 from saejax.lm.gpt2 import GPT2Config
 from saejax.sae.inference import InferenceSAE
+from saejax.sae.registry import ARCHITECTURES
 from saejax.tasks import inputs, tracking
 from saejax.training import loop
 from saejax.training.ensemble import Ensemble, ensemble, member
@@ -24,8 +25,6 @@ from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions, TrainState
 from saejax.workdir import Workdir
 
-HPARAM_FLAGS = ("k", "l1_coefficient", "auxk_coefficient", "bias_decay")
-OPTION_FLAGS = ("relu_form", "topk_form")
 DENSITY_ROWS = 65_536
 
 
@@ -92,8 +91,8 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         expansion_factors=config.expansion_factor,
         learning_rates=config.learning_rate,
         seeds=config.seed,
-        hparams={name: getattr(config, name) for name in HPARAM_FLAGS},
-        options={name: getattr(config, name) for name in OPTION_FLAGS},
+        hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
+        options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
     )
 
 
