@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
         from saejax import tasks
 
         tasks.run(config)
-    except (InputError, flags.Error) as error:
+    except (InputError, flags.Error, UnicodeDecodeError) as error:
         print("launch.py: " + " ".join(str(error).removeprefix("ERROR:: ").split()), file=sys.stderr)
         return BAD_INPUT_STATUS
     except KeyboardInterrupt:

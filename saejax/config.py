@@ -16,6 +16,7 @@ from absl import flags
 from saejax.errors import InputError
 
 TASKS = ("pretrain", "extract", "train", "evaluate")
+_SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 
 # The sections whose flags shape what each task writes.
@@ -23,7 +24,7 @@ SECTIONS_OF_TASK = {
     "pretrain": ("text", "pretrain"),
     "extract": ("text", "model", "extract"),
     "train": ("text", "model", "extract", "sweep", "train"),
-    "evaluate": ("text", "model", "extract", "sweep", "train", "evaluate"),
+    "evaluate": ("text", "model", "extract", "sweep", "train"),
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -33,7 +34,6 @@ SECTION_TITLES = {
     "extract": "Activations (--tasks=extract)",
     "sweep": "The sweep: lists, whose product is the grid of autoencoders",
     "train": "Training (--tasks=train)",
-    "evaluate": "Evaluation (--tasks=evaluate)",
 }
 
 
@@ -52,6 +52,8 @@ class Config:
     resume: bool = _flag(True, "run", "go on with what --workdir holds; --noresume refuses a work directory that is not empty")
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
+    extract_batch_size: int = _flag(4096, "run", "tokens in one forward pass while extracting", least=1)
+    eval_batch_size: int = _flag(4096, "run", "tokens in one forward pass while evaluating", least=1)
     wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
     dataset: str = _flag(
@@ -79,17 +81,17 @@ class Config:
     lm_weight_decay: float = _flag(0.1, "pretrain", "AdamW's weight decay, on matrices", least=0.0)
     lm_gradient_clip: float = _flag(1.0, "pretrain", "largest global norm of a gradient", least=1e-9)
     lm_dtype: str = _flag("float32", "pretrain", "of activations and products", choices=DTYPES)
-    lm_seed: int = _flag(0, "pretrain", "of parameters and batches", least=0)
+    lm_seed: int = _flag(0, "pretrain", "of parameters and batches", least=0, most=_SEEDS)
 
     store_tokens: int = _flag(1_000_000, "extract", "tokens of text whose activations are stored", least=1)
     exclude_special: bool = _flag(True, "extract", "leave out rows at <|endoftext|> and at a window's first position")
-    extract_batch_size: int = _flag(4096, "extract", "tokens in one forward pass of the language model", least=1)
+    eval_tokens: int = _flag(32_768, "extract", "held-out tokens to keep for evaluation", least=512)
 
     architecture: tuple[str, ...] = _flag(("topk",), "sweep", "relu, tied, topk")
-    expansion_factor: tuple[int, ...] = _flag((8,), "sweep", "latents as a multiple of the site's width", least=1)
-    d_sae: tuple[int, ...] = _flag((), "sweep", "latents; instead of --expansion_factor", least=1)
+    expansion_factor: tuple[int, ...] = _flag((8,), "sweep", "latents as a multiple of the site's width", least=1, most=4096)
+    d_sae: tuple[int, ...] = _flag((), "sweep", "latents; instead of --expansion_factor", least=1, most=2**24)
     learning_rate: tuple[float, ...] = _flag((1e-3,), "sweep", "Adam's peak learning rate", least=0.0)
-    seed: tuple[int, ...] = _flag((0,), "sweep", "of the autoencoders' initial parameters", least=0)
+    seed: tuple[int, ...] = _flag((0,), "sweep", "of the autoencoders' initial parameters", least=0, most=_SEEDS)
     k: tuple[int, ...] = _flag((), "sweep", "topk: active latents a row; empty: 32", least=1)
     l1_coefficient: tuple[float, ...] = _flag(
         (), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 5, tied 0.001", least=0.0
@@ -104,7 +106,7 @@ class Config:
         "gao2024", "train", "topk: form of the loss", choices=("gao2024", "saelens", "sparsify", "dictionary_learning")
     )
     training_tokens: int = _flag(3_000_000, "train", "rows to train on; more than the store holds are further passes", least=1)
-    batch_size: int = _flag(2048, "train", "rows (tokens) a step", least=1)
+    batch_size: int = _flag(2048, "train", "rows (tokens) a step", least=2)
     normalize_activations: str = _flag(
         "expected_average_only_in",
         "train",
@@ -120,10 +122,7 @@ class Config:
     )
     gradient_clip: float = _flag(0.0, "train", "largest norm of one autoencoder's gradient; 0: no clipping", least=0.0)
     dead_window_steps: int = _flag(200, "train", "a latent that did not fire for this many steps counts as dead", least=1)
-    shuffle_seed: int = _flag(0, "train", "of the order of the rows", least=0)
-
-    eval_tokens: int = _flag(32_768, "evaluate", "held-out tokens to evaluate on", least=2)
-    eval_batch_size: int = _flag(4096, "evaluate", "tokens in one forward pass", least=1)
+    shuffle_seed: int = _flag(0, "train", "of the order of the rows", least=0, most=_SEEDS)
 
 
 _KINDS = typing.get_type_hints(Config)
@@ -189,7 +188,7 @@ def _check(name: str, value: Any) -> None:
     about = _FIELDS[name].metadata
     is_list = isinstance(value, tuple)
     for part in value if is_list else (value,):
-        if part is None:
+        if part is None or (part == "" and _FIELDS[name].default):
             raise InputError(f"--{name}: no value given; give one, or leave the flag out")
         if about["choices"] and part not in about["choices"]:
             raise InputError(f"--{name}={part}: not known; allowed are {', '.join(about['choices'])}")

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from saejax.errors import InputError
+
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a kill, sees the old file or the new one, never half of one."""
@@ -25,9 +27,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The value in a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      InputError: a file that holds none. FileNotFoundError: no file.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); restore the file, or remove it to make it anew") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object; restore the file, or remove it to make it anew")
+    return value
 
 
 def fingerprint(value: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from saejax import files
+from saejax.errors import InputError
 
 
 def read(path: Path) -> list[dict]:
@@ -15,7 +16,13 @@ def read(path: Path) -> list[dict]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    read_lines = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            read_lines.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is not JSON ({error}); remove the line") from error
+    return read_lines
 
 
 Mirror = Callable[[Mapping[str, Any]], None]

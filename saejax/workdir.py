@@ -8,6 +8,7 @@ flags.txt              a flagfile that repeats the newest run exactly
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,10 +23,32 @@ class Workdir:
 
     def __init__(self, path: str, *, resume: bool):
         self.path = Path(path).expanduser()
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--workdir={path}: a file stands there; name a folder")
-        if not resume and self.path.exists() and any(self.path.iterdir()):
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"--workdir={path}: a file stands there; name a folder")
+        except (OSError, ValueError) as error:
+            raise InputError(f"--workdir={path!r}: cannot be a folder ({error}); name another") from error
+        if not resume and self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
             raise InputError(f"--noresume: --workdir={path} is not empty; name another folder, or leave --noresume out")
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder, and keeps other runs out of it meanwhile.
+
+        Raises:
+          InputError: a folder that cannot be made, or that another run is using.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / ".lock", "w")
+        except OSError as error:
+            raise InputError(f"--workdir={self.path}: cannot be written ({error.strerror}); name another folder") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"--workdir={self.path}: another run is using it; wait for it, or name another") from error
+            yield
 
     def check(self, task: str, settings: Mapping[str, Any]) -> None:
         """Raises InputError where the folder holds this task's work, made with other settings."""
@@ -60,7 +83,7 @@ class Workdir:
         try:
             yield facts
         except InputError:
-            if {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings"}:
+            if {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings", ".lock"}:
                 settings_path.unlink()  # nothing was made: the same folder may be used with mended flags
             raise
         seconds = round(time.monotonic() - start, 2)

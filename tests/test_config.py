@@ -56,7 +56,7 @@ def test_settings_of_later_tasks_hold_those_of_earlier_ones():
     [
         (["--tasks=extract,fly"], ["--tasks=fly", "evaluate"]),
         (["--tasks="], ["--tasks"]),
-        (["--batch_size=0"], ["--batch_size=0", "at least 1"]),
+        (["--batch_size=0"], ["--batch_size=0", "at least 2"]),
         (["--held_out_fraction=0.9"], ["--held_out_fraction=0.9", "at most 0.5"]),
         (["--learning_rate=nan"], ["--learning_rate=nan"]),
         (["--learning_rate=inf"], ["--learning_rate=inf", "finite"]),
@@ -65,6 +65,9 @@ def test_settings_of_later_tasks_hold_those_of_earlier_ones():
         (["--dtype=float16"], ["--dtype=float16", "bfloat16"]),
         (["--normalize_activations=layer_norm"], ["--normalize_activations=layer_norm", "none"]),
         (["--architecture="], ["--architecture"]),
+        (["--workdir="], ["--workdir", "no value"]),
+        (["--seed=4294967296"], ["--seed=4294967296", "at most"]),
+        (["--eval_tokens=2"], ["--eval_tokens=2", "at least 512"]),
     ],
 )
 def test_refusals(arguments, words):

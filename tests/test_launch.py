@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import launch
+from saejax.workdir import Workdir
 
 ROOT = Path(__file__).parent.parent
 METRICS = {
@@ -88,7 +90,8 @@ def test_a_run_leaves_what_it_promises(finished):
         }
     assert results["members"]["topk-k8-d256-lr1e-3-seed0"]["l0"] <= 8
     assert results["members"]["topk-k8-d256-lr1e-3-seed0"]["fvu"] < results["members"]["topk-k4-d256-lr1e-3-seed0"]["fvu"]
-    assert results["recommended"]["member"] in results["frontier"]
+    (site,) = results["recommended"]
+    assert results["recommended"][site]["member"] in results["frontier"][site]
     for plot in ("pareto", "loss_curves", "densities"):
         assert (finished / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     run = json.loads((finished / "run.json").read_text())
@@ -99,7 +102,8 @@ def test_a_run_leaves_what_it_promises(finished):
 
 
 def test_complete_tasks_are_skipped_and_the_flagfile_repeats_the_run(finished, capsys):
-    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and path.name != "flags.txt"}
+    rewritten = ("flags.txt", ".lock")
+    before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p.is_file() and p.name not in rewritten}
     assert launch.main(["launch.py", f"--flagfile={finished / 'flags.txt'}"]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert capsys.readouterr().err.count("complete in") == 3
@@ -182,6 +186,111 @@ def test_a_work_directory_made_with_other_settings_is_refused(corpus, finished, 
     error = capsys.readouterr().err
     assert "--k=4,16" in error and "--k=4,8" in error and "--workdir" in error and error.count("\n") == 1
     assert launch.main(flags_of(corpus, finished, "--noresume")) == 2
+
+
+def test_what_an_earlier_task_made_with_other_settings_is_not_used(corpus, finished, capsys):
+    for task, flag in (
+        ("train", "--store_tokens=99999"),
+        ("evaluate", "--training_tokens=99999"),
+        ("evaluate", "--dtype=bfloat16"),
+    ):
+        assert launch.main(flags_of(corpus, finished, f"--tasks={task}", flag)) == 2
+        assert flag in capsys.readouterr().err
+
+
+def test_an_option_that_no_chosen_architecture_takes_is_refused(corpus, tmp_path, capsys):
+    arguments = ["--architecture=topk", "--l1_coefficient=", "--relu_form=april2024"]
+    assert launch.main(flags_of(corpus, tmp_path / "run", *arguments)) == 2
+    assert "--relu_form=april2024" in capsys.readouterr().err
+
+
+def test_what_is_gone_is_made_again_to_the_same_bits(corpus, finished, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "saes")
+    (workdir / "evaluation.json").unlink()
+    assert launch.main(flags_of(corpus, workdir)) == 0
+    assert capsys.readouterr().err.count("is gone; doing it again") == 2
+    for name in SWEEP:
+        file = Path("saes") / name / "sae_weights.safetensors"
+        assert (workdir / file).read_bytes() == (finished / file).read_bytes()
+    assert (workdir / "evaluation.json").read_text() == (finished / "evaluation.json").read_text()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BROKEN = {
+    "run.json": (lambda w: truncate(w / "run.json"), "run.json"),
+    "settings": (lambda w: (w / "settings/train.json").write_text("[]"), "train.json"),
+    "tokens": (lambda w: (w / "tokens/held_out/tokens.npy").write_bytes(b""), "tokens"),
+    "metrics": (lambda w: (w / "metrics.jsonl").write_text('{"task"\n'), "metrics.jsonl"),
+    "autoencoder": (lambda w: truncate(w / "saes" / next(iter(SWEEP)) / "sae_weights.safetensors"), next(iter(SWEEP))),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_in_the_work_directory_is_named_in_one_line(case, corpus, finished, tmp_path, capsys):
+    spoil, word = BROKEN[case]
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    (workdir / "evaluation.json").unlink()
+    spoil(workdir)
+    assert launch.main(flags_of(corpus, workdir)) == 2
+    assert word in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_broken_checkpoint_is_named_and_the_one_before_it_goes_on(corpus, finished, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    shutil.copytree(finished, workdir)
+    shutil.rmtree(workdir / "saes")
+    for path in (workdir / "checkpoints" / "80").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    assert launch.main(flags_of(corpus, workdir, "--tasks=train")) == 2
+    assert "checkpoints/80" in capsys.readouterr().err.splitlines()[-1]
+    shutil.rmtree(workdir / "checkpoints" / "80")
+    assert launch.main(flags_of(corpus, workdir, "--tasks=train")) == 0
+    for name in SWEEP:
+        file = Path("saes") / name / "sae_weights.safetensors"
+        assert (workdir / file).read_bytes() == (finished / file).read_bytes()
+
+
+def test_a_work_directory_in_use_is_refused(corpus, finished, capsys):
+    with Workdir(str(finished), resume=True).locked():
+        assert launch.main(flags_of(corpus, finished)) == 2
+    assert "another run is using it" in capsys.readouterr().err
+
+
+def test_pretraining_makes_a_model_that_the_other_tasks_use(corpus, tmp_path, capsys):
+    """`--model=lm` in one command; and a pretraining killed after its model appeared ends like any other."""
+    sizes = [
+        "--lm_n_layer=3",
+        "--lm_n_embd=32",
+        "--lm_n_head=2",
+        "--lm_vocab_size=400",
+        "--lm_tokens=4096",
+        "--lm_batch_size=512",
+    ]
+    arguments = [
+        *sizes,
+        "--lm_text_tokens=20000",
+        "--lm_warm_up_steps=2",
+        "--model=lm",
+        "--tasks=pretrain,extract,train,evaluate",
+    ]
+    arguments = flags_of(corpus, tmp_path / "run", *arguments, "--training_tokens=5000", "--d_sae=64")
+    assert launch.main(arguments) == 0
+    run = json.loads((tmp_path / "run/run.json").read_text())
+    assert run["tasks"]["pretrain"]["losses"].keys() == {"unigram", "bigram", "gpt2"}
+    card = (tmp_path / "run/lm/README.md").read_text()
+    assert f"{run['tasks']['pretrain']['losses']['bigram']:.3f}" in card
+    weights_before = (tmp_path / "run/lm/model.safetensors").read_bytes()
+    del run["tasks"]["pretrain"]
+    (tmp_path / "run/run.json").write_text(json.dumps(run))
+    assert launch.main([a for a in arguments if not a.startswith("--tasks")] + ["--tasks=pretrain"]) == 0
+    assert (tmp_path / "run/lm/model.safetensors").read_bytes() == weights_before
 
 
 def test_text_too_short_for_a_window_is_refused(tmp_path, capsys):

@@ -58,7 +58,6 @@ def evaluate(
     saes: Mapping[str, tuple[str, InferenceSAE]],
     tokens_NxL: np.ndarray,
     keep_NxL: np.ndarray,
-    origins: Mapping[str, np.ndarray],
     *,
     batch_windows: int,
 ) -> Iterator[tuple[int, dict[str, Sums]]]:
@@ -69,13 +68,13 @@ def evaluate(
       saes: {member: (hook_name, autoencoder of raw activations)}.
       tokens_NxL: integer windows.
       keep_NxL: bool, the positions that the autoencoders are for.
-      origins: {hook_name: a point near the rows' mean, [D]}.
       batch_windows: windows in a forward pass.
 
     Yields:
       For each batch (tokens, {name: sums}): a member's name, a hook's name for its zero ablation, or "clean".
     """
     sites = tuple(sorted({hook for hook, _ in saes.values()}))
+    origins: dict[str, jax.Array] = {}  # the first batch's mean row, about which variances are summed
     run = {"config": model.config, "dtype": model.dtype}
     for start in range(0, len(tokens_NxL), batch_windows):
         tokens_BxL = jnp.asarray(tokens_NxL[start : start + batch_windows])
@@ -83,6 +82,8 @@ def evaluate(
         n_losses, n_positions = tokens_BxL.shape[0] * (tokens_BxL.shape[1] - 1), tokens_BxL.size
         counts = {"n_losses": n_losses, "n_positions": n_positions}
         clean_BxLxV, captured, clean_loss = _clean(model.params, tokens_BxL, sites=sites, **run)
+        for site in sites:
+            origins.setdefault(site, captured[site].reshape(n_positions, -1).astype(jnp.float32).mean(0))
         batch: dict[str, Sums] = {"clean": {"loss": clean_loss, **counts}}
         for site in sites:
             x = captured[site]
@@ -90,7 +91,7 @@ def evaluate(
             loss, kl = _replaced(model.params, tokens_BxL, jnp.where(kept, 0.0, x), clean_BxLxV, site=site, **run)
             batch[site] = {"loss": loss, "kl": kl, **counts}
         for name, (site, sae) in saes.items():
-            sums, spliced = _reconstruct(sae, captured[site], keep_BxL, jnp.asarray(origins[site], jnp.float32))
+            sums, spliced = _reconstruct(sae, captured[site], keep_BxL, origins[site])
             loss, kl = _replaced(model.params, tokens_BxL, spliced, clean_BxLxV, site=site, **run)
             batch[name] = {**sums, "loss": loss, "kl": kl, **counts}
         yield n_positions, jax.device_get(batch)

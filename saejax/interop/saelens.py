@@ -80,6 +80,9 @@ def load(directory: str | os.PathLike) -> InferenceSAE:
         ) from error
     except (ValueError, SafetensorError) as error:
         raise InputError(f"{directory}: cannot be read ({error}); copy or export it again") from error
+    missing = [name for name in ("architecture", "d_in", "d_sae") if name not in cfg]
+    if missing:
+        raise InputError(f"{directory / 'cfg.json'}: {', '.join(missing)} missing; export it again")
     activation = {v: k for k, v in _ARCHITECTURE_OF.items()}.get(cfg.get("architecture"))
     if activation is None:
         raise InputError(

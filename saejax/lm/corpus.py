@@ -29,10 +29,16 @@ class Document(NamedTuple):
         return int.from_bytes(self.digest[:8], "big") < fraction * 2**64
 
 
-def check(dataset: str, split: str = "train") -> None:
-    """Raises InputError where a local file cannot be read or a Hub dataset cannot be opened."""
+def check(dataset: str, *, split: str = "train", text_column: str = "text") -> None:
+    """Raises InputError where a dataset cannot be opened, or its first documents cannot be read."""
     if dataset == "pydocs":
         return
+    _check_path(dataset)
+    if next(documents(dataset, split=split, text_column=text_column), None) is None:
+        raise InputError(f"--dataset={dataset}: no text in it; give one with text")
+
+
+def _check_path(dataset: str) -> None:
     suffix = Path(dataset).suffix
     if suffix in FILE_TYPES:
         path = Path(dataset).expanduser()
@@ -42,8 +48,6 @@ def check(dataset: str, split: str = "train") -> None:
             raise InputError(f"--dataset={dataset}: the file is empty; give one with text")
     elif Path(dataset).expanduser().exists():
         raise InputError(f"--dataset={dataset}: not a kind of file that can be read; allowed are {_types()}")
-    else:
-        _open(dataset, split)
 
 
 def documents(dataset: str, *, split: str = "train", text_column: str = "text") -> Iterator[Document]:
@@ -57,7 +61,8 @@ def documents(dataset: str, *, split: str = "train", text_column: str = "text") 
     Raises:
       InputError: a source that cannot be opened, or lacks the column.
     """
-    check(dataset, split)
+    if dataset != "pydocs":
+        _check_path(dataset)
     seen: set[bytes] = set()
     for source, text in pydocs.docstrings() if dataset == "pydocs" else _from_datasets(dataset, split, text_column):
         document = Document(source, text.encode("utf-8", "replace").decode())  # a lone surrogate is no text
@@ -80,7 +85,7 @@ def _from_datasets(dataset: str, split: str, text_column: str) -> Iterator[tuple
             continue
         if text_column not in row or not isinstance(row[text_column], str):
             raise InputError(
-                f"--text_column={text_column}: {dataset} has no such column of text; its columns are {', '.join(row)}"
+                f"--text_column={text_column}: not a column of text in {dataset}; its columns are {', '.join(row)}"
             )
         text = row[text_column]
         yield f"{Path(dataset).name}:{i}", text.strip("\n") if Path(dataset).suffix == ".txt" else text

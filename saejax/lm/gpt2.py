@@ -209,7 +209,9 @@ def run(
     if tokens_BxL.shape[1] > config.n_positions:
         raise ValueError(f"a context of {tokens_BxL.shape[1]} tokens; the model has {config.n_positions} positions")
     tap = Tap(capture, edits)
-    logits_BxLxV = GPT2(config, dtype).apply({"params": params}, tokens_BxL, tap, logits)
+    # Accelerators may multiply float32 in fewer bits; float32 means float32 here.
+    with jax.default_matmul_precision("highest" if dtype == jnp.float32 else "default"):
+        logits_BxLxV = GPT2(config, dtype).apply({"params": params}, tokens_BxL, tap, logits)
     return logits_BxLxV, tap.captured
 
 

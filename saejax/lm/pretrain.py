@@ -161,8 +161,8 @@ def train(
                 if not np.isfinite(losses).all():
                     bad = end - len(losses) + int(np.argmax(~np.isfinite(losses)))
                     raise InputError(
-                        f"pretrain: the loss is {losses[bad - end + len(losses)]} at step {bad}; the checkpoint of step "
-                        f"{checkpoints.latest_step or 0} is kept: lower --lm_learning_rate and start in another --workdir"
+                        f"pretrain: the loss is {losses[bad - end + len(losses)]} at step {bad}; "
+                        f"{checkpoints.kept}: lower --lm_learning_rate and start in another --workdir"
                     )
                 metrics.write(end, end * tokens_a_step, loss=float(losses.mean()))
                 metrics.flush()
@@ -187,8 +187,8 @@ def train(
                     held_out = held_out_loss(state.params, held_out_NxL[:64], config=config, dtype=recipe.dtype)
                     if not math.isfinite(held_out):
                         raise InputError(
-                            f"pretrain: the held-out loss is {held_out} after step {step - 1}; the checkpoint of step "
-                            f"{checkpoints.latest_step or 0} is kept: lower --lm_learning_rate and start in another --workdir"
+                            f"pretrain: the held-out loss is {held_out} after step {step - 1}; "
+                            f"{checkpoints.kept}: lower --lm_learning_rate and start in another --workdir"
                         )
                     metrics.write(step, step * tokens_a_step, held_out_loss=held_out)
                     metrics.flush()

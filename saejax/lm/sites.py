@@ -50,7 +50,7 @@ def site_names(n_layer: int) -> tuple[str, ...]:
     return (*(s.name for s in BEFORE_BLOCKS), *blocks, *(s.name for s in AFTER_BLOCKS))
 
 
-def check_sites(names: Sequence[str], n_layer: int, flag: str = "hook_name") -> None:
+def check_sites(names: Sequence[str], n_layer: int) -> None:
     """Raises InputError, with the nearest names and the whole list, for a name that no site has."""
     known = site_names(n_layer)
     for name in names:
@@ -59,7 +59,7 @@ def check_sites(names: Sequence[str], n_layer: int, flag: str = "hook_name") -> 
             hint = f"did you mean {' or '.join(near)}? " if near else ""
             in_block = ", ".join(s.name for s in IN_BLOCK)
             raise InputError(
-                f"--{flag}={name}: no such site in a model of {n_layer} blocks; {hint}Sites are "
+                f"--hook_name={name}: no such site in a model of {n_layer} blocks; {hint}Sites are "
                 f"{', '.join(s.name for s in (*BEFORE_BLOCKS, *AFTER_BLOCKS))}, and blocks.0 to blocks.{n_layer - 1} "
                 f"followed by one of {in_block}"
             )

@@ -37,6 +37,8 @@ def load(directory: Path) -> Tokenizer:
     if tokenizer.token_to_id(END_OF_TEXT) is None:
         raise InputError(f"{directory}: its tokenizer has no {END_OF_TEXT}; use GPT-2's, or one trained by --tasks=pretrain")
     tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()  # some are saved with the lengths of a batch they once made
+    tokenizer.no_padding()
     return tokenizer
 
 

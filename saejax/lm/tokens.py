@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saejax import console, files
+from saejax.errors import InputError
 from saejax.lm.corpus import Document
 from saejax.lm.weights import END_OF_TEXT
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+SPLITS = ("train", "held_out")
 _ENCODE_AT_ONCE = 256
 
 
@@ -147,11 +149,19 @@ def save(splits: dict[str, TokenWindows], directory: Path) -> None:
 
 
 def load(directory: Path) -> dict[str, TokenWindows]:
-    """Reads what `save` wrote; the tokens are memory-mapped."""
-    splits = {}
-    for folder in sorted(p for p in directory.iterdir() if p.is_dir()):
-        about = files.read_json(folder / "documents.json")
-        tokens_NxL = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
-        starts = np.load(folder / "starts.npy", allow_pickle=False)
-        splits[folder.name] = TokenWindows(tokens_NxL, starts, about["sources"], about["fingerprint"])
-    return splits
+    """Reads what `save` wrote; the tokens are memory-mapped.
+
+    Raises:
+      InputError: a folder that is not whole.
+    """
+    try:
+        return {name: _load_split(directory / name) for name in SPLITS}
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise InputError(f"{directory}: the tokens cannot be read ({error}); remove that folder to make them anew") from error
+
+
+def _load_split(folder: Path) -> TokenWindows:
+    about = files.read_json(folder / "documents.json")
+    tokens_NxL = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
+    starts = np.load(folder / "starts.npy", allow_pickle=False)
+    return TokenWindows(tokens_NxL, starts, about["sources"], about["fingerprint"])

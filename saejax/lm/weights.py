@@ -76,6 +76,10 @@ def load_config(directory: Path) -> gpt2.GPT2Config:
         config = gpt2.GPT2Config(**{name: settings[name] for name in fields if name in settings})
     except TypeError as error:
         raise InputError(f"{path}: a size is missing ({error}); save the model again with save_pretrained") from error
+    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "inner"):
+        value = getattr(config, name) if name != "inner" or isinstance(config.n_inner, int | None) else config.n_inner
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{path}: {name} is {value!r}; it must be a positive whole number: choose a GPT-2 model")
     if config.n_embd % config.n_head:
         raise InputError(
             f"{path}: n_head is {config.n_head}, which does not divide n_embd {config.n_embd}; choose another model"
@@ -98,18 +102,23 @@ def load(directory: str | os.PathLike) -> tuple[gpt2.GPT2Config, gpt2.Params]:
     directory = Path(directory)
     config = load_config(directory)
     tensors = _read_tensors(directory)
+    _check_tensors(directory, config, {name: tensor.shape for name, tensor in tensors.items()})
+    return config, _unflatten({name: jnp.asarray(a, jnp.float32) for name, a in tensors.items()})
+
+
+def _check_tensors(directory: Path, config: gpt2.GPT2Config, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raises InputError unless the tensors are those of the config, each once and of its shape."""
     template = jax.eval_shape(lambda key: gpt2.init(config, key), jax.random.key(0))
     expected = _flatten(template)
-    missing = sorted(expected.keys() - tensors.keys())
-    extra = sorted(tensors.keys() - expected.keys())
+    missing = sorted(expected.keys() - shapes.keys())
+    extra = sorted(shapes.keys() - expected.keys())
     if missing or extra:
         raise InputError(
             f"{directory}: the weights are not those of its config.json; missing: {_some(missing)}; extra: {_some(extra)}"
         )
     for name, leaf in expected.items():
-        if tensors[name].shape != leaf.shape:
-            raise InputError(f"{directory}: {name} has shape {tensors[name].shape}; config.json says {leaf.shape}")
-    return config, _unflatten({name: jnp.asarray(a, jnp.float32) for name, a in tensors.items()})
+        if shapes[name] != leaf.shape:
+            raise InputError(f"{directory}: {name} has shape {shapes[name]}; config.json says {leaf.shape}")
 
 
 def save(directory: str | os.PathLike, config: gpt2.GPT2Config, params: gpt2.Params, *, end_of_text_token: int) -> None:

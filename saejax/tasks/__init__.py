@@ -19,14 +19,19 @@ def run(config: Config) -> None:
     """
     order = [task for task in config_lib.TASKS if task in config.tasks]
     workdir = Workdir(config.workdir, resume=config.resume)
-    for task in order:
-        workdir.check(task, config_lib.settings_of(config, task))
+    for task in config_lib.TASKS[: config_lib.TASKS.index(order[-1]) + 1]:
+        if task in order or task != "pretrain" or config.model == "lm":
+            workdir.check(task, config_lib.settings_of(config, task))
     check.all_flags(config, workdir, order)
-    files.write_text(workdir.path / "flags.txt", config_lib.to_flagfile(config))
-    for task in order:
-        if workdir.is_complete(task):
-            console.log(f"{task}: complete in {workdir.path}")
-            continue
-        do = importlib.import_module(f"saejax.tasks.{task}").do
-        with workdir.doing(task, config_lib.settings_of(config, task)) as facts:
-            facts.update(do(config, workdir))
+    with workdir.locked():
+        files.write_text(workdir.path / "flags.txt", config_lib.to_flagfile(config))
+        for task in order:
+            module = importlib.import_module(f"saejax.tasks.{task}")
+            if workdir.is_complete(task):
+                absent = [path for path in module.outputs(config, workdir) if not path.exists()]
+                if not absent:
+                    console.log(f"{task}: complete in {workdir.path}")
+                    continue
+                console.log(f"{task}: was complete, but {absent[0]} is gone; doing it again")
+            with workdir.doing(task, config_lib.settings_of(config, task)) as facts:
+                facts.update(module.do(config, workdir))

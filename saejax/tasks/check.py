@@ -15,7 +15,7 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError for the first thing that cannot work."""
     tracking.check(config)
     if not (workdir.path / "tokens").exists():
-        corpus.check(config.dataset, config.dataset_split)
+        corpus.check(config.dataset, split=config.dataset_split, text_column=config.text_column)
     if "pretrain" in tasks:
         pretrain.check(config)
     if set(tasks) <= {"pretrain"}:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 
 from saejax import console, files, metrics_log
-from saejax.activations.store import StoredActivations
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.evaluation import metrics, pareto, plots, splice
@@ -40,10 +41,6 @@ def do(config: Config, workdir: Workdir) -> dict:
             saes[member.name] = (group.hook_name, saelens.load(path))
             families[member.name] = group.name
             labels[member.name] = member.label
-    origins = {
-        hook: StoredActivations(inputs.activations_directory(workdir, hook), batch_size=1, seed=0).statistics.mean_D
-        for hook in config.hook_name
-    }
     held_out = inputs.windows(config, workdir)["held_out"]
     keep_NxL = inputs.kept_positions(config, held_out, tokenizer.load(directory).token_to_id(weights.END_OF_TEXT))
     batches = splice.evaluate(
@@ -51,54 +48,55 @@ def do(config: Config, workdir: Workdir) -> dict:
         saes,
         held_out.tokens_NxL,
         keep_NxL,
-        origins,
         batch_windows=max(1, config.eval_batch_size // config.context_size),
     )
-    collected: dict[str, list] = {}
+    totals: dict[str, dict] = {}
     with console.progress("evaluate", held_out.tokens_NxL.size, "tokens") as advance:
         for n_tokens, batch in batches:
-            for name, sums in batch.items():
-                collected.setdefault(name, []).append(sums)
+            totals = {name: metrics.add([totals.get(name, {}), sums]) for name, sums in batch.items()}
             advance(n_tokens)
-    totals = {name: metrics.add(sums) for name, sums in collected.items()}
     results = splice.summarise(totals, saes)
-    recommended, reason = pareto.recommend(results["members"])
     density = {name: totals[name]["fired_F"] / totals[name]["n"] for name in saes}
+    sites = {hook: {n: m for n, m in results["members"].items() if saes[n][0] == hook} for hook in config.hook_name}
+    recommended = {hook: dict(zip(("member", "reason"), pareto.recommend(members))) for hook, members in sites.items()}
+    frontiers = {hook: pareto.frontier(members, "ce_recovered", higher_is_better=True) for hook, members in sites.items()}
     results |= {
-        "recommended": {"member": recommended, "reason": reason},
-        "frontier": pareto.frontier(results["members"], "ce_recovered", higher_is_better=True),
+        "recommended": recommended,
+        "frontier": frontiers,
         "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         "held_out_tokens": int(held_out.tokens_NxL.size),
         "held_out_rows": int(keep_NxL.sum()),
     }
-    _plot(workdir, results["members"], families, labels, recommended, density, int(keep_NxL.sum()))
-    files.write_json(workdir.path / "evaluation.json", results)
-    _print_table(results)
-    return {"recommended": recommended}
-
-
-def _plot(workdir: Workdir, members, families, labels, recommended, density, n_rows) -> None:
     folder = workdir.path / "plots"
     folder.mkdir(exist_ok=True)
-    plots.pareto(folder / "pareto.png", members, families, labels, recommended)
+    for hook, members in sites.items():
+        path = folder / ("pareto.png" if len(sites) == 1 else f"pareto-{hook}.png")
+        plots.pareto(path, members, {n: families[n] for n in members}, labels, recommended[hook]["member"])
+    plots.densities(folder / "densities.png", density, int(keep_NxL.sum()), families, labels)
     lines = [line for line in metrics_log.read(workdir.path / "metrics.jsonl") if line["task"] == "train"]
-    if lines:
-        plots.loss_curves(folder / "loss_curves.png", lines, families, labels)
-    plots.densities(folder / "densities.png", density, n_rows, families, labels)
+    plots.loss_curves(folder / "loss_curves.png", lines, families, labels)
+    files.write_json(workdir.path / "evaluation.json", results)
+    _print_table(results)
+    return {"recommended": {hook: about["member"] for hook, about in recommended.items()}}
+
+
+def outputs(config: Config, workdir: Workdir) -> list[Path]:
+    """What a complete task has left."""
+    return [workdir.path / "evaluation.json", workdir.path / "plots" / "densities.png"]
 
 
 def _print_table(results: dict) -> None:
-    members = results["members"]
+    best = {about["member"] for about in results["recommended"].values()}
+    on_frontier = {name for names in results["frontier"].values() for name in names}
     rows = []
-    for name in members:
-        marks = ("*" if name in results["frontier"] else "") + (
-            " ← recommended" if name == results["recommended"]["member"] else ""
-        )
-        rows.append([f"{name} {marks}".rstrip(), *(form.format(members[name][key]) for _, key, form in TABLE)])
+    for name, values in results["members"].items():
+        marks = ("*" if name in on_frontier else "") + (" ← recommended" if name in best else "")
+        rows.append([f"{name} {marks}".rstrip(), *(form.format(values[key]) for _, key, form in TABLE)])
     title = f"Held-out results ({results['held_out_tokens']:,} tokens; clean cross-entropy {results['clean']['ce']:.4f})"
     console.table(title, ["autoencoder", *(title for title, _, _ in TABLE)], rows)
     console.log("* on the Pareto frontier of cross-entropy recovered against L0")
-    console.log(f"recommended: {results['recommended']['member']}: {results['recommended']['reason']}")
+    for about in results["recommended"].values():
+        console.log(f"recommended: {about['member']}: {about['reason']}")
 
 
 def _histogram(share_F: np.ndarray) -> dict[str, list]:

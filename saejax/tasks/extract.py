@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,3 +63,9 @@ def do(config: Config, workdir: Workdir) -> dict:
         "rows": len(addresses),
         "rows_per_second": round((len(addresses) - n_done) / max(seconds, 1e-9)),
     }
+
+
+def outputs(config: Config, workdir: Workdir) -> list[Path]:
+    """What a complete task has left."""
+    stores = [inputs.activations_directory(workdir, hook) / "progress.json" for hook in config.hook_name]
+    return [workdir.path / "tokens", *stores]

@@ -31,7 +31,7 @@ def model_config(config: Config, workdir: Workdir, tasks: Sequence[str]) -> gpt2
         if "pretrain" not in tasks:
             raise InputError(f"--model=lm: {workdir.path} has no lm/; add pretrain to --tasks, or name another model")
         return lm_from_flags(config, config.lm_vocab_size)
-    lm = weights.load_config(directory)
+    lm, _ = weights.load(directory)
     n_tokens = tokenizer.load(directory).get_vocab_size()
     if n_tokens > lm.vocab_size:
         raise InputError(

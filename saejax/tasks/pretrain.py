@@ -54,8 +54,14 @@ def do(config: Config, workdir: Workdir) -> dict:
     weights.save(partial, lm, params, end_of_text_token=bpe.token_to_id(weights.END_OF_TEXT))
     tokenizer.save(bpe, partial, config.context_size)
     files.write_text(partial / "README.md", model_card.text(config.dataset, lm, recipe, splits, losses))
+    shutil.rmtree(workdir.path / "lm", ignore_errors=True)  # there only if the run was killed before it was recorded
     partial.rename(workdir.path / "lm")
     return {"losses": losses, "text": {name: split.fingerprint for name, split in splits.items()}}
+
+
+def outputs(config: Config, workdir: Workdir) -> list[Path]:
+    """What a complete task has left."""
+    return [workdir.path / "lm" / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
 
 
 def check(config: Config) -> None:

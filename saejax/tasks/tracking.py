@@ -39,8 +39,12 @@ def mirror(config: Config, workdir: Workdir) -> Mirror | None:
         config=config_lib.settings_of(config, "evaluate"),
     )
 
+    for task in ("pretrain", "train"):
+        run.define_metric(f"{task}/*", step_metric=f"{task}/step")
+
     def log(line: Mapping[str, Any]) -> None:
         prefix = "/".join(filter(None, (line["task"], line.get("member"))))
-        run.log({f"{prefix}/{key}": value for key, value in line.items() if isinstance(value, float)}, step=line["step"])
+        values = {f"{prefix}/{key}": value for key, value in line.items() if isinstance(value, float)}
+        run.log({**values, f"{line['task']}/step": line["step"]})
 
     return log

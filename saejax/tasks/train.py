@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     ensembles = [ensemble(group, options) for group in grid(config, lm)]
     scales = {hook: _scale(config, source) for hook, source in sources.items()}
     start = time.monotonic()
-    states = loop.train(
+    states, steps_done = loop.train(
         ensembles,
         sources,
         batch_size=config.batch_size,
@@ -68,8 +69,14 @@ def do(config: Config, workdir: Workdir) -> dict:
         "steps": steps,
         "members": n_members,
         "groups": len(ensembles),
-        "member_rows_per_second": round(n_members * steps * config.batch_size / seconds),
+        "member_rows_per_second": round(n_members * steps_done * config.batch_size / seconds),
     }
+
+
+def outputs(config: Config, workdir: Workdir) -> list[Path]:
+    """What a complete task has left."""
+    lm = weights.load_config(inputs.model_directory(config, workdir))
+    return [workdir.path / "saes" / m.name / "cfg.json" for group in grid(config, lm) for m in group.members]
 
 
 def n_steps(config: Config) -> int:
@@ -83,7 +90,18 @@ def n_steps(config: Config) -> int:
 
 
 def grid(config: Config, lm: GPT2Config) -> list[Group]:
-    """The sweep that the flags say, on the sites of a GPT-2."""
+    """The sweep that the flags say, on the sites of a GPT-2.
+
+    Raises:
+      InputError: a list or an option that the chosen architectures cannot use.
+    """
+    for name, architectures in _takers_of_options().items():
+        value = getattr(config, name)
+        if value != getattr(Config, name) and not architectures & set(config.architecture):
+            raise InputError(
+                f"--{name}={value}: --architecture={','.join(config.architecture)} takes no {name}; leave it out, or add "
+                f"{' or '.join(sorted(architectures))}"
+            )
     return groups(
         widths={hook: sites.site_width(hook, n_embd=lm.n_embd, n_inner=lm.inner) for hook in config.hook_name},
         architectures=config.architecture,
@@ -94,6 +112,12 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
         options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
     )
+
+
+def _takers_of_options() -> dict[str, set[str]]:
+    """{option: the architectures that take it}."""
+    names = {name for row in ARCHITECTURES.values() for name in row.options}
+    return {name: {a for a, row in ARCHITECTURES.items() if name in row.options} for name in names}
 
 
 def _scale(config: Config, source: StoredActivations) -> float:

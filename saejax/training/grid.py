@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from saejax.errors import InputError
@@ -103,13 +104,11 @@ def _label(named: Mapping[str, float], own: Mapping[str, tuple], learning_rate: 
 
 
 def _number(value: float) -> str:
-    """32 → 32, 0.0003 → 3e-4, 1.5 → 1.5."""
-    text = f"{value:g}" if value == 0 or 1e-2 <= abs(value) < 1e6 else f"{value:.6e}"
-    if "e" not in text:
-        return text
-    mantissa, exponent = text.split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa}e{int(exponent)}"
+    """32 → 32, 0.0003 → 3e-4, 1.5 → 1.5; different numbers are written differently."""
+    text = repr(float(value))
+    if value == 0 or 1e-2 <= abs(value) < 1e6:
+        return text.removesuffix(".0")
+    return f"{Decimal(text):e}".replace("+", "")
 
 
 def _join(values: Sequence[Any]) -> str:

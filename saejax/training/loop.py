@@ -53,6 +53,11 @@ class Rhythm(NamedTuple):
         fits = [d for d in range(1, common + 1) if common % d == 0 and d * bytes_a_step <= _DISPATCH_BYTES]
         return max(fits, default=1)
 
+    def steps_from(self, step: int, length: int) -> int:
+        """Steps of the dispatch that begins at `step`: at most `length`, and none past a line, a checkpoint or the end."""
+        next_stop = min((step // every + 1) * every for every in (self.log_every, self.checkpoint_every))
+        return min(length, next_stop - step, self.n_steps - step)
+
 
 def train(
     ensembles: Sequence[Ensemble],
@@ -65,7 +70,7 @@ def train(
     checkpoint_directory: Path,
     metrics_path: Path,
     mirror: Mirror | None = None,
-) -> list[TrainState]:
+) -> tuple[list[TrainState], int]:
     """Trains all ensembles to the end, going on from the newest checkpoint if there is one.
 
     Args:
@@ -79,35 +84,37 @@ def train(
       mirror: called with each line of metrics, to show it elsewhere too.
 
     Returns:
-      Each ensemble's final state, with a leading axis M.
+      (each ensemble's final state, with a leading axis M; the steps that this process made).
 
     Raises:
       InputError: a loss that is not finite; it names step and member, and the last good checkpoint stays.
     """
     scaled = {hook: jnp.float32(scale) for hook, scale in scales.items()}
-    states = [e.init(jnp.asarray(b_dec[e.group.hook_name], jnp.float32)) for e in ensembles]
+    starts = [jnp.asarray(b_dec[e.group.hook_name], jnp.float32) for e in ensembles]
     bytes_a_step = sum(2 * batch_size * source.width for source in sources.values())
     length = rhythm.dispatch(bytes_a_step)
     with Checkpoints(checkpoint_directory) as checkpoints, ThreadPoolExecutor(1) as reader:
         start = checkpoints.latest_step or 0
         if start:
-            states = checkpoints.restore(start, states)
+            states = checkpoints.restore(start, [jax.eval_shape(e.init, b) for e, b in zip(ensembles, starts)])
             console.log(f"train: going on from step {start:,}")
+        else:
+            states = [e.init(b) for e, b in zip(ensembles, starts)]
         with (
             MetricsLog(metrics_path, "train", start, mirror) as metrics,
             console.progress("train", rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
         ):
-            reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm.log_every, batch_size)
+            reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm, batch_size)
 
             def read_rows(step: int) -> dict[str, np.ndarray]:
-                n = min(length, rhythm.n_steps - step)
+                n = rhythm.steps_from(step, length)
                 return {hook: source.batches(step, n) for hook, source in sources.items()}
 
             step = start
             upcoming = reader.submit(read_rows, step) if step < rhythm.n_steps else None
             while step < rhythm.n_steps:
-                rows = upcoming.result()
-                n = min(length, rhythm.n_steps - step)
+                rows = {hook: jnp.asarray(x_SxBxD) for hook, x_SxBxD in upcoming.result().items()}
+                n = rhythm.steps_from(step, length)
                 if step + n < rhythm.n_steps:
                     upcoming = reader.submit(read_rows, step + n)
                 results = []
@@ -123,7 +130,7 @@ def train(
                     reading.check_parameters(states, step)
                     metrics.flush()
                     checkpoints.save(step, states)
-    return states
+    return states, rhythm.n_steps - start
 
 
 @jax.jit
@@ -136,9 +143,9 @@ def _finite_members(params: Any) -> jax.Array:
 class _Reading:
     """Brings metrics to the host: checks that losses are finite, averages them between lines, writes the lines."""
 
-    def __init__(self, ensembles, metrics: MetricsLog, checkpoints: Checkpoints, advance, log_every: int, batch_size: int):
+    def __init__(self, ensembles, metrics: MetricsLog, checkpoints: Checkpoints, advance, rhythm: Rhythm, batch_size: int):
         self._ensembles, self._metrics, self._checkpoints, self._advance = ensembles, metrics, checkpoints, advance
-        self._log_every, self._batch_size = log_every, batch_size
+        self._rhythm, self._batch_size = rhythm, batch_size
         self._n_members = sum(len(e.group.members) for e in ensembles)
         self._collected: list[list[dict[str, np.ndarray]]] = [[] for _ in ensembles]
         self.pending: tuple[int, int, list[dict[str, jax.Array]]] | None = None
@@ -155,7 +162,7 @@ class _Reading:
             collected.append(host)
             fvus.append(host["fvu"][-1])
         self._advance(n * self._batch_size, f"{self._n_members} SAEs, mean FVU {np.concatenate(fvus).mean():.3f}")
-        if step % self._log_every == 0:
+        if step % self._rhythm.log_every == 0 or step == self._rhythm.n_steps:
             self._write(step)
 
     def check_parameters(self, states: Sequence[TrainState], step: int) -> None:
@@ -173,7 +180,7 @@ class _Reading:
     def _stop(self, e: Ensemble, member: int, what: str, value: Any, step: int) -> None:
         raise InputError(
             f"train: {what} of {e.group.members[member].name} became {value} at step {step}; "
-            f"the checkpoint of step {self._checkpoints.latest_step or 0} is kept: lower --learning_rate, or set "
+            f"{self._checkpoints.kept}: lower --learning_rate, or set "
             "--gradient_clip=1, and start in another --workdir"
         )
 

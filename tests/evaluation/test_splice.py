@@ -45,9 +45,8 @@ def identity(D):
 
 def run(model, saes, tokens, keep=None, batch_windows=3):
     keep = np.ones(tokens.shape, bool) if keep is None else keep
-    origins = {site: np.zeros(48) for site, _ in saes.values()}
     collected = {}
-    for _, batch in splice.evaluate(model, saes, tokens, keep, origins, batch_windows=batch_windows):
+    for _, batch in splice.evaluate(model, saes, tokens, keep, batch_windows=batch_windows):
         for name, sums in batch.items():
             collected.setdefault(name, []).append(sums)
     return splice.summarise({name: metrics.add(sums) for name, sums in collected.items()}, saes)

@@ -65,7 +65,7 @@ def test_columns_of_files_are_read_without_repeats_and_empty_texts(write, tmp_pa
 def test_a_missing_column_is_refused_with_the_columns_there_are(tmp_path):
     refused("--text_column=content: .*text, other", write_jsonl(tmp_path / "a.jsonl", ROWS), text_column="content")
     refused("--text_column=text: .*other, body", write_parquet(tmp_path / "a.parquet", ROWS, "body"))
-    refused("--text_column=other: .*no such column of text", write_jsonl(tmp_path / "b.jsonl", ROWS), text_column="other")
+    refused("--text_column=other: .*not a column of text", write_jsonl(tmp_path / "b.jsonl", ROWS), text_column="other")
 
 
 def test_a_missing_file_an_empty_file_and_an_unknown_kind_are_refused(tmp_path):

@@ -32,7 +32,7 @@ def test_an_attention_pattern_has_no_width():
 @pytest.mark.parametrize("name", ["blocks.1.hook_resid_pots", "blocks.3.hook_resid_post", "hook_resid_post", "nonsense", ""])
 def test_an_unknown_site_is_refused_in_one_line_that_lists_the_sites(name):
     with pytest.raises(InputError) as caught:
-        sites.check_sites(["hook_embed", name], 3, flag="hook_name")
+        sites.check_sites(["hook_embed", name], 3)
     message = str(caught.value)
     assert f"--hook_name={name}:" in message and "hook_resid_post" in message and "\n" not in message
 

@@ -101,3 +101,13 @@ def test_a_tokenizer_without_end_of_text_is_refused(tmp_path):
 def test_a_broken_tokenizer_file_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text(bpe().to_str()[:100])
     refused(tmp_path, "tokenizer")
+
+
+def test_lengths_that_a_tokenizer_was_saved_with_are_not_applied(tmp_path):
+    bpe = tokenizer.train(["some words to learn from, again and again"] * 3, 300)
+    bpe.enable_truncation(4)
+    bpe.enable_padding(length=16)
+    tokenizer.save(bpe, tmp_path, 8)
+    text = "words and words and words to learn from"
+    ids = tokenizer.load(tmp_path).encode(text, add_special_tokens=False).ids
+    assert tokenizer.load(tmp_path).decode(ids) == text

@@ -47,18 +47,19 @@ def make_ensembles(n_steps):
     return [ensemble(group, StepOptions(Schedules(n_steps, 2, 4, 3), dead_window_steps=3)) for group in made]
 
 
-def train(folder, *, stop_at=None, n_steps=12, source=None):
+def train(folder, *, stop_at=None, n_steps=12, source=None, rhythm=None):
     """Trains to `n_steps`; `stop_at` ends the host loop there, as a kill after that checkpoint would."""
-    return loop.train(
+    states, _ = loop.train(
         make_ensembles(n_steps),
         {"site": source or Rows()},
         batch_size=B,
         scales={"site": 0.5},
         b_dec={"site": np.full(8, 0.1)},
-        rhythm=loop.Rhythm(stop_at or n_steps, log_every=2, checkpoint_every=4),
+        rhythm=rhythm or loop.Rhythm(stop_at or n_steps, log_every=2, checkpoint_every=4),
         checkpoint_directory=folder / "checkpoints",
         metrics_path=folder / "metrics.jsonl",
     )
+    return states
 
 
 def assert_equal_trees(a, b):
@@ -91,6 +92,21 @@ def test_metrics_are_means_over_the_steps_since_the_last_line(tmp_path):
     lines = [line for line in metrics_log.read(tmp_path / "metrics.jsonl") if line["member"].startswith("relu-l1_0.1")]
     np.testing.assert_allclose([line["loss"] for line in lines], np.reshape(values["loss"][:, 0], (2, 2)).mean(1), rtol=1e-5)
     assert [line["tokens"] for line in lines] == [2 * B, 4 * B]
+
+
+def test_the_last_steps_have_their_line_too(tmp_path):
+    train(tmp_path, n_steps=7)
+    assert sorted({line["step"] for line in metrics_log.read(tmp_path / "metrics.jsonl")}) == [2, 4, 6, 7]
+
+
+def test_another_rhythm_on_resuming_stops_neither_lines_nor_checkpoints(tmp_path):
+    train(tmp_path, stop_at=4)
+    whole = train(tmp_path / "whole")
+    states = train(tmp_path, rhythm=loop.Rhythm(12, log_every=3, checkpoint_every=6))
+    assert sorted({line["step"] for line in metrics_log.read(tmp_path / "metrics.jsonl")}) == [2, 4, 6, 9, 12]
+    assert {"6", "12"} == {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    for ours, theirs in zip(jax.tree.leaves(states), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_member_and_keeps_the_checkpoint(tmp_path):
