@@ -24,16 +24,25 @@ def main(argv: list[str]) -> int:
         if rest:
             raise InputError(f"'{rest[0]}': flags are written --name=value; see --help")
         config = config_lib.from_flags(flag_values)
-        from saejax import tasks
+    except UnicodeDecodeError:
+        return _refuse("--flagfile: not a text file; give one with a flag a line")
+    except (InputError, flags.Error) as error:
+        return _refuse(str(error))
+    from saejax import tasks
 
+    try:
         tasks.run(config)
-    except (InputError, flags.Error, UnicodeDecodeError) as error:
-        print("launch.py: " + " ".join(str(error).removeprefix("ERROR:: ").split()), file=sys.stderr)
-        return BAD_INPUT_STATUS
+    except InputError as error:
+        return _refuse(str(error))
     except KeyboardInterrupt:
         print("launch.py: interrupted; the same command goes on from what is kept", file=sys.stderr)
         return 130
     return 0
+
+
+def _refuse(message: str) -> int:
+    print("launch.py: " + " ".join(message.removeprefix("ERROR:: ").split()), file=sys.stderr)
+    return BAD_INPUT_STATUS
 
 
 if __name__ == "__main__":

@@ -24,11 +24,10 @@ class Workdir:
     def __init__(self, path: str, *, resume: bool):
         self.path = Path(path).expanduser()
         try:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"--workdir={path}: a file stands there; name a folder")
+            names = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         except (OSError, ValueError) as error:
-            raise InputError(f"--workdir={path!r}: cannot be a folder ({error}); name another") from error
-        if not resume and self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
+            raise InputError(f"--workdir={path!r}: not a folder that can be used ({error}); name another") from error
+        if not resume and names - {".lock"}:
             raise InputError(f"--noresume: --workdir={path} is not empty; name another folder, or leave --noresume out")
 
     @contextlib.contextmanager
@@ -90,10 +89,6 @@ class Workdir:
         run = self._run()
         run.setdefault("tasks", {})[task] = {"seconds": seconds, "peak_memory_bytes": machine.peak_memory_bytes(), **facts}
         files.write_json(self.path / "run.json", {**run, "versions": machine.versions(), "devices": machine.devices()})
-
-    def facts(self, task: str) -> dict[str, Any]:
-        """What was recorded of a complete task."""
-        return self._run()["tasks"][task]
 
     def _run(self) -> dict[str, Any]:
         path = self.path / "run.json"

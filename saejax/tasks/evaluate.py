@@ -67,14 +67,7 @@ def do(config: Config, workdir: Workdir) -> dict:
         "held_out_tokens": int(held_out.tokens_NxL.size),
         "held_out_rows": int(keep_NxL.sum()),
     }
-    folder = workdir.path / "plots"
-    folder.mkdir(exist_ok=True)
-    for hook, members in sites.items():
-        path = folder / ("pareto.png" if len(sites) == 1 else f"pareto-{hook}.png")
-        plots.pareto(path, members, {n: families[n] for n in members}, labels, recommended[hook]["member"])
-    plots.densities(folder / "densities.png", density, int(keep_NxL.sum()), families, labels)
-    lines = [line for line in metrics_log.read(workdir.path / "metrics.jsonl") if line["task"] == "train"]
-    plots.loss_curves(folder / "loss_curves.png", lines, families, labels)
+    _plot(workdir, sites, recommended, density, int(keep_NxL.sum()), families, labels)
     files.write_json(workdir.path / "evaluation.json", results)
     _print_table(results)
     return {"recommended": {hook: about["member"] for hook, about in recommended.items()}}
@@ -83,6 +76,17 @@ def do(config: Config, workdir: Workdir) -> dict:
 def outputs(config: Config, workdir: Workdir) -> list[Path]:
     """What a complete task has left."""
     return [workdir.path / "evaluation.json", workdir.path / "plots" / "densities.png"]
+
+
+def _plot(workdir: Workdir, sites, recommended, density, n_rows: int, families, labels) -> None:
+    folder = workdir.path / "plots"
+    folder.mkdir(exist_ok=True)
+    for hook, members in sites.items():
+        path = folder / ("pareto.png" if len(sites) == 1 else f"pareto-{hook}.png")
+        plots.pareto(path, members, {n: families[n] for n in members}, labels, recommended[hook]["member"])
+    plots.densities(folder / "densities.png", density, n_rows, families, labels)
+    lines = [line for line in metrics_log.read(workdir.path / "metrics.jsonl") if line["task"] == "train"]
+    plots.loss_curves(folder / "loss_curves.png", lines, families, labels)
 
 
 def _print_table(results: dict) -> None:
