@@ -94,7 +94,7 @@ class Config:
     seed: tuple[int, ...] = _flag((0,), "sweep", "of the autoencoders' initial parameters", least=0, most=_SEEDS)
     k: tuple[int, ...] = _flag((), "sweep", "topk: active latents a row; empty: 32", least=1)
     l1_coefficient: tuple[float, ...] = _flag(
-        (), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 5, tied 0.001", least=0.0
+        (), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 1, tied 0.001", least=0.0
     )
     auxk_coefficient: tuple[float, ...] = _flag((), "sweep", "topk: weight of AuxK; empty: 1/32", least=0.0)
     bias_decay: tuple[float, ...] = _flag(

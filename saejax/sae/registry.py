@@ -30,7 +30,7 @@ class Architecture(NamedTuple):
 _UNTIED = {"W_enc": 1, "b_enc": 0, "W_dec": 0, "b_dec": None}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "relu": Architecture(relu, {"l1_coefficient": 5.0}, {"relu_form": "bricken2023"}, _UNTIED),
+    "relu": Architecture(relu, {"l1_coefficient": 1.0}, {"relu_form": "bricken2023"}, _UNTIED),
     "tied": Architecture(tied, {"l1_coefficient": 1e-3, "bias_decay": 0.0}, {}, {"W_dec": 0, "b_enc": 0}),
     "topk": Architecture(topk, {"k": 32, "auxk_coefficient": 1 / 32}, {"topk_form": "gao2024"}, _UNTIED),
 }
