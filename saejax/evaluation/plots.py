@@ -120,7 +120,7 @@ def loss_curves(path: Path, lines: Sequence[Mapping], families: Mapping[str, str
                     axis.yaxis.set_minor_formatter(ticker.NullFormatter())
                 if metric == "dead_fraction":
                     axis.set_ylim(-0.02, max(0.1, axis.get_ylim()[1]))
-            row[0].legend(fontsize=7)
+            row[-1].legend(fontsize=7, loc="upper left", title=family, title_fontsize=7)
         figure.savefig(path)
         plt.close(figure)
 
