@@ -47,7 +47,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     losses = ngram.held_out_losses(train_NxL, held_out_NxL, lm.vocab_size)
     losses["gpt2"] = pretrain.held_out_loss(params, held_out_NxL, config=lm, dtype=jnp.float32)
     rows = [[name, f"{loss:.4f}"] for name, loss in losses.items()]
-    console.table("Held-out cross-entropy (nats a token)", ["model", "loss"], rows)
+    console.table("Held-out loss", ["model", "nats a token"], rows)
 
     partial = workdir.path / ".lm.partial"
     shutil.rmtree(partial, ignore_errors=True)
