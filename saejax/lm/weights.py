@@ -64,9 +64,7 @@ def load_config(directory: Path) -> gpt2.GPT2Config:
             f"{path}: no such file; a HuggingFace GPT-2 directory has config.json and model.safetensors"
         ) from error
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); save the model again with save_pretrained") from error
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: not a JSON object; save the model again with save_pretrained")
+        raise InputError(f"{path}: not a model's settings ({error}); save the model again with save_pretrained") from error
     for name, required in _REQUIRED_SETTINGS.items():
         value = settings.get(name, required)
         if value != required:
@@ -76,8 +74,10 @@ def load_config(directory: Path) -> gpt2.GPT2Config:
         config = gpt2.GPT2Config(**{name: settings[name] for name in fields if name in settings})
     except TypeError as error:
         raise InputError(f"{path}: a size is missing ({error}); save the model again with save_pretrained") from error
-    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "inner"):
-        value = getattr(config, name) if name != "inner" or isinstance(config.n_inner, int | None) else config.n_inner
+    for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+        value = getattr(config, name)
+        if name == "n_inner" and value is None:
+            continue
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{path}: {name} is {value!r}; it must be a positive whole number: choose a GPT-2 model")
     if config.n_embd % config.n_head:

@@ -228,6 +228,14 @@ def test_a_config_that_is_not_one_is_refused(text, directory):
     refused(directory, "config.json")
 
 
+@pytest.mark.parametrize(("name", "value"), [("n_embd", "128"), ("n_head", 0), ("n_layer", None), ("n_inner", -1)])
+def test_a_size_that_is_no_positive_number_is_refused(name, value, tmp_path, testdata):
+    settings = json.loads((testdata / "tiny_gpt2" / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settings, name: value}))
+    with pytest.raises(InputError, match=f"{name} is .*positive whole number"):
+        weights.load_config(tmp_path)
+
+
 def test_heads_that_do_not_divide_the_width_are_refused(directory):
     settings = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**settings, "n_head": 5}))
