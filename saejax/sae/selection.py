@@ -33,6 +33,23 @@ def top_k_mask(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
     return (values_BxF >= threshold_B[:, None]) & (values_BxF > 0) & (k > 0)
 
 
+def group_max_mask(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
+    """Marks the largest positive entry of each of k runs of F / k neighbouring entries.
+
+    Args:
+      x_BxF: float rows; entries that are not positive are never kept.
+      k: int scalar that divides F; may be traced and may differ between members of a `vmap`.
+
+    Returns:
+      bool [B, F], at most k marks a row (but for coinciding values).
+    """
+    values_FxB = jnp.maximum(jax.lax.stop_gradient(x_BxF), 0.0).T
+    F = values_FxB.shape[0]
+    group_F = jnp.arange(F) // (F // jnp.asarray(k, jnp.int32))
+    largest_FxB = jax.ops.segment_max(values_FxB, group_F, num_segments=F, indices_are_sorted=True)[group_F]
+    return ((values_FxB == largest_FxB) & (values_FxB > 0)).T
+
+
 def _kth_largest(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
     """Each row's k-th largest value; 0 where k exceeds the row's length."""
 

@@ -77,7 +77,7 @@ def tied(d_in: int, d_sae: int, *, centring: Centring | None = None) -> SparseAu
             b_enc_F = b_enc_F - centring.translation_D @ W_enc_DxF
             W_dec_FxD = (W_dec_FxD / centring.scale_D) @ centring.rotation_DxD
             b_dec_D = centring.translation_D
-        return InferenceSAE(W_enc_DxF, b_enc_F, W_dec_FxD, b_dec_D, jnp.int32(0), "relu", apply_b_dec_to_input=False)
+        return InferenceSAE(W_enc_DxF, b_enc_F, W_dec_FxD, b_dec_D, apply_b_dec_to_input=False)
 
     def unchanged(params: Params, grads: Params | None = None) -> Params:
         return params if grads is None else grads

@@ -142,6 +142,6 @@ def topk(d_in: int, d_sae: int, *, topk_form: str | Form = "gao2024", k_aux: int
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         W_enc_DxF, b_enc_F, W_dec_FxD = weights(params)
         k = jnp.asarray(hparams["k"], jnp.int32)
-        return InferenceSAE(W_enc_DxF, b_enc_F, W_dec_FxD, params["b_dec"], k, "topk", apply_b_dec_to_input=True)
+        return InferenceSAE(W_enc_DxF, b_enc_F, W_dec_FxD, params["b_dec"], k=k, activation="topk")
 
     return SparseAutoencoder(init, encode, decode, loss, project_gradients, after_update, export)
