@@ -13,7 +13,7 @@ from saejax.errors import InputError
 from saejax.evaluation import metrics, pareto, plots, splice
 from saejax.interop import saelens
 from saejax.lm import tokenizer, weights
-from saejax.tasks import inputs, train
+from saejax.tasks import inputs, sweep
 from saejax.workdir import Workdir
 
 TABLE = (
@@ -31,14 +31,14 @@ def do(config: Config, workdir: Workdir) -> dict:
     """Evaluates what `train` exported, as any user of the files would load it; returns the recommendation."""
     directory = inputs.model_directory(config, workdir)
     lm, params = weights.load(directory)
-    groups = train.grid(config, lm)
+    groups = sweep.grid(config, lm)
     saes, families, labels = {}, {}, {}
     for group in groups:
         for member in group.members:
             path = workdir.path / "saes" / member.name
             if not path.is_dir():
                 raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
-            saes[member.name] = (group.hook_name, saelens.load(path))
+            saes[member.name] = (group.sites.hook_name, saelens.load(path))
             families[member.name] = group.name
             labels[member.name] = member.label
     held_out = inputs.windows(config, workdir)["held_out"]
