@@ -195,7 +195,9 @@ CASES = {
     "sae_sparse_coding_functional_sae": [Case(relu_with("sparse_coding", "l1_alpha"), names=UNTIED)],
     "sae_sparse_coding_functional_tied_sae": [
         Case(tied_with(), names=TIED),
-        Case(lambda h: tied_with(centring=Centring(*(h[f"center_{n}"] for n in ("trans", "rot", "scale"))))(h), "centered", TIED),
+        Case(
+            lambda h: tied_with(centring=Centring(*(h[f"center_{n}"] for n in ("trans", "rot", "scale"))))(h), "centered", TIED
+        ),
     ],
     "sae_sparse_coding_topk_encoder": [Case(lambda h: (tied_topk(FRAME), {"k": h["k"]}))],
 }
@@ -238,7 +240,9 @@ def deviations(file: str, case: Case) -> dict[str, float]:
     sae, hparams = case.make(hparams_of_file)
     hparams = {name: jnp.asarray(value) for name, value in hparams.items()}
     params = {**sae.init(jax.random.key(0), jnp.zeros(24)), **ours(data, case.names, "params/")}
-    mask = np.zeros(80) if case.alt == "no_dead" else data.get(f"{at}dead_neuron_mask", data.get("dead_neuron_mask", np.zeros(80)))
+    mask = (
+        np.zeros(80) if case.alt == "no_dead" else data.get(f"{at}dead_neuron_mask", data.get("dead_neuron_mask", np.zeros(80)))
+    )
     context, x = context_of(mask), jnp.asarray(data["x"])
 
     @jax.jit
@@ -268,7 +272,9 @@ def deviations(file: str, case: Case) -> dict[str, float]:
     return found
 
 
-ALL = [pytest.param(file, case, id=f"{file}{'-' * bool(case.alt)}{case.alt}") for file, cases in CASES.items() for case in cases]
+ALL = [
+    pytest.param(file, case, id=f"{file}{'-' * bool(case.alt)}{case.alt}") for file, cases in CASES.items() for case in cases
+]
 
 
 @pytest.mark.parametrize("file, case", ALL)
