@@ -77,3 +77,14 @@ def exactly():
                 np.testing.assert_array_equal(np.asarray(left), np.asarray(right), err_msg=name)
 
     return check
+
+
+@pytest.fixture
+def sparsify_package(monkeypatch):
+    """The real sparsify, its decoder without Triton, which needs a GPU."""
+    monkeypatch.setenv("SPARSIFY_DISABLE_TRITON", "1")
+    import sparsify
+    from sparsify import sparse_coder, utils
+
+    monkeypatch.setattr(sparse_coder, "decoder_impl", utils.eager_decode)
+    return sparsify

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from saejax.errors import InputError
 from saejax.interop import saelens
-from saejax.interop.saelens_table import KINDS, OWN, SAELENS
+from saejax.interop.saelens_table import KINDS, ROWS, SAELENS
 from saejax.sae.inference import ACTIVATIONS
 
 METADATA = {"model_name": "gpt2", "hook_name": "blocks.1.hook_resid_post", "context_size": 128, "prepend_bos": True}
@@ -95,10 +95,9 @@ def test_what_is_saved_is_read_back_exactly(activation, kind, normalize, tmp_pat
     exactly(saelens.load(tmp_path / "sae"), sae)
 
 
-@pytest.mark.parametrize(
-    "row", [r for r in OWN if r.name in ("saejax_group_max", "saejax_topk_transcoder")], ids=lambda r: r.name
-)
-def test_the_real_package_refuses_what_it_has_no_class_for(row, tmp_path, make, peer):
+@pytest.mark.parametrize("name", ["saejax_group_max", "saejax_thresholding", "saejax_topk_transcoder"])
+def test_the_real_package_refuses_what_it_has_no_class_for(name, tmp_path, make, peer):
+    row = ROWS[name]
     saelens.save(tmp_path / "sae", make(row.activation, row.kind), metadata=METADATA)
     assert json.loads((tmp_path / "sae" / "cfg.json").read_text())["architecture"] == row.name
     with pytest.raises(Exception, match=row.name):
@@ -237,7 +236,7 @@ def edit_tensors(folder, change):
         (lambda folder: edit_cfg(folder, apply_b_dec_to_input="no"), "apply_b_dec_to_input"),
         (lambda folder: edit_cfg(folder, architecture="matching_pursuit", stop_on_duplicate_support=False), "stop_on_dup"),
         (
-            lambda folder: edit_cfg(folder, architecture="transcoder", d_out=16, normalize_activations="layer_norm"),
+            lambda d: edit_cfg(d, architecture="transcoder", d_out=16, normalize_activations="layer_norm"),
             "layer_norm",
         ),
         (lambda folder: edit_cfg(folder, architecture="saejax_group_max", k=5), "does not divide"),

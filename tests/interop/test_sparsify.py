@@ -27,12 +27,10 @@ def theirs_of(coder, rows):
 
 @pytest.mark.parametrize("kind", ["autoencoder", "transcoder", "skip_transcoder"])
 @pytest.mark.parametrize("activation", ["topk", "group_max"])
-def test_the_real_package_computes_the_same(activation, kind, tmp_path, make, rows, same, exactly):
-    from sparsify import SparseCoder
-
+def test_the_real_package_computes_the_same(activation, kind, tmp_path, make, rows, same, exactly, sparsify_package):
     sae = make(activation, kind, width_out=D)
     sparsify.save(tmp_path / "h.1", sae, metadata=METADATA)
-    same(sae, rows, *theirs_of(SparseCoder.load_from_disk(tmp_path / "h.1"), rows))
+    same(sae, rows, *theirs_of(sparsify_package.SparseCoder.load_from_disk(tmp_path / "h.1"), rows))
     exactly(sparsify.load(tmp_path / "h.1"), sae)
     assert sparsify.origin(tmp_path / "h.1").hook_name == METADATA["hook_name"]
 
@@ -46,12 +44,11 @@ def test_the_real_package_computes_the_same(activation, kind, tmp_path, make, ro
         {"num_latents": F, "transcode": False, "skip_connection": True, "normalize_decoder": False},
     ],
 )
-def test_reads_what_the_real_package_saves(settings, tmp_path, rows, same):
+def test_reads_what_the_real_package_saves(settings, tmp_path, rows, same, sparsify_package):
     import torch
-    from sparsify import SparseCoder, SparseCoderConfig
 
     torch.manual_seed(0)
-    coder = SparseCoder(D, SparseCoderConfig(k=K, **settings))
+    coder = sparsify_package.SparseCoder(D, sparsify_package.SparseCoderConfig(k=K, **settings))
     for parameter in coder.parameters():
         parameter.data = torch.randn_like(parameter)
     coder.save_to_disk(tmp_path / "layers.3")
