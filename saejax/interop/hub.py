@@ -38,9 +38,10 @@ def fetch(where: str | os.PathLike) -> Path:
     Raises:
       InputError: neither a directory nor an id; a repository or folder that is not there, closed or out of reach.
     """
-    if Path(where).exists():
+    if os.path.exists(where):
         return Path(where)
-    repo, subfolder = _split(str(where))
+    where = " ".join(str(where).split())  # for errors of one line
+    repo, subfolder = _split(where)
     from huggingface_hub import HfApi, snapshot_download
 
     prefix = f"{subfolder}/" if subfolder else ""
@@ -74,7 +75,7 @@ def push(repo: str, directory: str | os.PathLike, card_text: str, *, api: Any = 
     """
     if not _is_id(repo):
         raise InputError(f"{repo!r}: not a repository; it must be owner/name, of letters, digits, '-', '_' and '.'")
-    token = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise InputError(f"{TOKEN}: not set; put a Hugging Face token that may write to {repo} into the environment")
     directory = Path(directory)
