@@ -18,7 +18,7 @@ def replaced_whole(directory: str | os.PathLike) -> Iterator[Path]:
     Raises:
       InputError: `directory` is a file.
     """
-    directory = Path(os.path.abspath(directory))
+    directory = Path(directory).resolve()
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory}: is a file; give a directory to write to")
     partial = directory.with_name(f".{directory.name}.partial")

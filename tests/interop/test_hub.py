@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 
 import huggingface_hub
@@ -173,3 +174,18 @@ def test_what_push_needs(saes, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=folder):
             hub.push("someone/gpt2-saes", tmp_path / folder, "", api=api)
     assert not api.calls
+
+
+def test_the_real_client_takes_these_calls(saes, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    api = Api()
+    hub.push("someone/gpt2-saes", saes, "", api=api)
+    for name, arguments in api.calls:
+        inspect.signature(getattr(huggingface_hub.HfApi, name)).bind(None, **arguments)
+
+
+def test_the_real_client_out_of_reach(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="someone/gpt2-saes:one: the Hub cannot be reached"):
+        hub.fetch("someone/gpt2-saes:one")
