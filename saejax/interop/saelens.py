@@ -94,9 +94,10 @@ def load(directory: str | os.PathLike) -> InferenceSAE:
     if row.name == "matching_pursuit" and not applied:  # SAELens then does not add b_dec in the decoder either
         fields["b_dec"] = jnp.zeros_like(fields["b_dec"])
     sae = InferenceSAE(**fields, **settings, activation=row.activation, apply_b_dec_to_input=applied)
+    sae = _with_scale_folded(directory, cfg, sae, row)
     if row.name == "topk" and tensors.flag(path, cfg, "rescale_acts_by_decoder_norm", False):
-        sae = sae.with_unit_decoder()
-    return _with_scale_folded(directory, cfg, sae)
+        return sae.with_unit_decoder()
+    return sae
 
 
 def density(directory: str | os.PathLike) -> np.ndarray | None:
@@ -190,7 +191,7 @@ def _normalization(directory: Path, cfg: Mapping[str, Any], row: Row) -> str:
     )
 
 
-def _with_scale_folded(directory: Path, cfg: Mapping[str, Any], sae: InferenceSAE) -> InferenceSAE:
+def _with_scale_folded(directory: Path, cfg: Mapping[str, Any], sae: InferenceSAE, row: Row) -> InferenceSAE:
     """SAELens's `fold_activation_norm_scaling_factor`, which keeps latents as they are; the factor is its trainer's file."""
     if cfg.get("normalize_activations") != _EXPECTED_AVERAGE:
         return sae
@@ -198,7 +199,7 @@ def _with_scale_folded(directory: Path, cfg: Mapping[str, Any], sae: InferenceSA
     scale = tensors.number(path, tensors.read_config(path), "scaling_factor", 0.0)
     if scale <= 0:
         raise InputError(f"{path}: scaling_factor is {scale}; it must be above 0: correct it")
-    if sae.activation == "matching_pursuit" or sae.W_skip is not None or sae.W_dec.shape[1] != sae.W_enc.shape[0]:
+    if row.kind != "autoencoder" or row.activation == "matching_pursuit":
         raise InputError(f"{directory}: {_EXPECTED_AVERAGE} can be folded into untied autoencoders only; fold it before saving")
     return sae.replace(W_enc=sae.W_enc * scale, W_dec=sae.W_dec / scale, b_dec=sae.b_dec / scale)
 

@@ -134,20 +134,27 @@ def test_reads_what_the_real_package_saves(name, settings, tmp_path, rows, same,
         same(saelens.load(tmp_path), rows, theirs.encode(x), theirs(x), tolerance=2e-5)
 
 
-def test_a_checkpoint_with_scaled_rows_is_folded_as_the_real_package_folds(tmp_path, rows, same, peer):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("JumpReLUSAE", {}), ("GatedSAE", {}), ("TopKSAE", {"k": 4, "rescale_acts_by_decoder_norm": True})],
+)
+def test_a_checkpoint_with_scaled_rows_is_folded_as_the_real_package_folds(name, settings, tmp_path, rows, same, peer):
     sae_lens, torch = peer
     torch.manual_seed(0)
-    settings = {"d_in": 16, "d_sae": F, "normalize_activations": "expected_average_only_in"}
-    theirs = sae_lens.JumpReLUSAE(sae_lens.JumpReLUSAEConfig(**settings))
-    theirs.threshold.data.uniform_()
-    theirs.b_dec.data.normal_()
+    settings = {"d_in": 16, "d_sae": F, "normalize_activations": "expected_average_only_in", **settings}
+    theirs = getattr(sae_lens, name)(getattr(sae_lens, f"{name}Config")(**settings))
+    for parameter in theirs.parameters():
+        parameter.data = torch.randn_like(parameter)
     theirs.save_model(tmp_path)
     with pytest.raises(InputError, match="activation_scaler.json"):
         saelens.load(tmp_path)
     (tmp_path / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 0.4}))
     theirs.fold_activation_norm_scaling_factor(0.4)
     with torch.no_grad():
-        same(saelens.load(tmp_path), rows, theirs.encode(torch.tensor(rows)), theirs(torch.tensor(rows)))
+        same(saelens.load(tmp_path), rows, theirs.encode(torch.tensor(rows)), theirs(torch.tensor(rows)), tolerance=2e-5)
+    (tmp_path / "activation_scaler.json").write_text(json.dumps({"scaling_factor": None}))
+    with pytest.raises(InputError, match="scaling_factor is None"):
+        saelens.load(tmp_path)
 
 
 @pytest.mark.parametrize("activation", ["relu", "topk"])
