@@ -11,7 +11,7 @@ import dataclasses
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "evaluate")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -21,6 +21,7 @@ SECTIONS_OF_TASK = {
     "pretrain": ("text", "pretrain"),
     "extract": ("text", "model", "extract"),
     "train": ("text", "model", "extract", "sweep", "form", "train"),
+    "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
     "evaluate": ("text", "model", "extract", "sweep", "form", "train"),
 }
 SECTION_TITLES = {
@@ -32,6 +33,7 @@ SECTION_TITLES = {
     "sweep": "The sweep: lists, whose product is the grid of autoencoders",
     "form": "Architectures' own options",
     "train": "Training (--tasks=train)",
+    "finetune": "End-to-end fine-tuning (--tasks=finetune)",
 }
 
 
@@ -217,6 +219,14 @@ class Config:
         "autoencoders of any known format (a directory, or a Hub id[:subfolder]): training starts from the one given; "
         "evaluate measures them all",
     )
+
+    finetune_loss: str = _flag("kl", "finetune", "what the spliced model is held to", choices=("kl", "ce"))
+    finetune_weight: float = _flag(
+        0.5, "finetune", "share of that loss in the gradient; the rest is the architecture's own", least=0.0, most=1.0
+    )
+    finetune_tokens: int = _flag(500_000, "finetune", "tokens to train on", least=1)
+    finetune_batch_size: int = _flag(2048, "finetune", "tokens a step, in whole windows", least=2)
+    finetune_learning_rate: float = _flag(1e-4, "finetune", "the optimizer's peak learning rate", least=0.0)
 
 
 KINDS = typing.get_type_hints(Config)

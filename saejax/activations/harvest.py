@@ -20,6 +20,29 @@ def capture(params: gpt2.Params, tokens_BxL: jax.Array, *, config: gpt2.GPT2Conf
     return {site: x.reshape(*tokens_BxL.shape, -1).astype(jnp.bfloat16) for site, x in captured.items()}
 
 
+class TokenBatches:
+    """Windows of tokens in a shuffled order, as an `ActivationSource` whose rows are made from them later.
+
+    A pass takes the windows in an order drawn from (seed, pass), so any step's follow from (seed, step).
+    """
+
+    width = 2  # in units of bfloat16, of one int32 token
+
+    def __init__(self, tokens_NxL: np.ndarray, *, batch_windows: int, seed: int):
+        self._tokens_NxL, self._batch, self._seed = tokens_NxL, batch_windows, seed
+        self.n_rows = tokens_NxL.size
+
+    def batches(self, step: int, n_steps: int) -> np.ndarray:
+        """The windows of steps `step` to `step + n_steps − 1`, int32 [n_steps, windows, L]."""
+        n_windows = len(self._tokens_NxL)
+        passes, places = np.divmod(np.arange(step * self._batch, (step + n_steps) * self._batch), n_windows)
+        windows = np.empty_like(places)
+        for one_pass in np.unique(passes):
+            order = np.random.default_rng((self._seed, one_pass)).permutation(n_windows)
+            windows[passes == one_pass] = order[places[passes == one_pass]]
+        return self._tokens_NxL[windows].reshape(n_steps, self._batch, -1)
+
+
 def harvest(
     params: gpt2.Params,
     tokens_NxL: np.ndarray,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,9 @@ def ensemble(
     options: StepOptions,
     *,
     normalize_rows: str = "none",
-    begin: Callable[[Params], Params] = lambda params: params,
+    params: Params | None = None,
+    wrap: Callable[[SparseAutoencoder], SparseAutoencoder] = lambda sae: sae,
+    prepare: Callable[[jax.Array], tuple[jax.Array, Any]] | None = None,
 ) -> Ensemble:
     """Makes the ensemble of a group.
 
@@ -68,9 +70,11 @@ def ensemble(
       group: architecture, frame and members.
       options: of the step.
       normalize_rows: a row-dependent scaling of the input: a name in `scaling.PER_ROW`, or any other for none.
-      begin: one member's initial parameters → those that training starts from.
+      params: where training starts, with a leading axis M; None for the architecture's own start.
+      wrap: the architecture's autoencoder → the one that is trained, with another loss.
+      prepare: one step's stored input → (x_BxD, target), in place of scaled rows.
     """
-    sae = ARCHITECTURES[group.architecture].make(group.frame, **group.options)
+    sae = wrap(make(group))
     hparams = {
         name: jnp.asarray([m.hparams[name] for m in group.members], jnp.int32 if name == "k" else jnp.float32)
         for name in group.members[0].hparams
@@ -85,13 +89,13 @@ def ensemble(
         return normalize(rows.astype(jnp.float32) * scale, normalize_rows)[0]
 
     def init(b_dec_E: jax.Array) -> TrainState:
-        def one(key: jax.Array) -> TrainState:
-            return step_lib.start(sae, options, begin(sae.init(key, b_dec_E)), group.frame.d_sae)
-
-        return jax.vmap(one)(keys())
+        begun = jax.vmap(lambda key: sae.init(key, b_dec_E))(keys()) if params is None else params
+        return jax.vmap(lambda params: step_lib.start(sae, options, params, group.frame.d_sae))(begun)
 
     def steps(state: TrainState, hparams: HParams, inputs: Inputs) -> tuple[TrainState, Metrics]:
         def one(state: TrainState, rows: tuple[jax.Array, jax.Array | None]):
+            if prepare is not None:
+                return update(state, hparams, *prepare(rows[0]))
             x_BxD = scaled(rows[0], inputs.x_scale)
             return update(state, hparams, x_BxD, x_BxD if rows[1] is None else scaled(rows[1], inputs.y_scale))
 
@@ -103,7 +107,7 @@ def ensemble(
 
         def one(state: TrainState, hparams: HParams, key: jax.Array):
             key = jax.random.fold_in(jax.random.fold_in(key, 1), state.step)
-            return resample_one(sae, options, state, hparams, x_SxBxD, y_SxBxE, key, window_steps)
+            return resample_one(sae, state, hparams, x_SxBxD, y_SxBxE, key, window_steps)
 
         return jax.vmap(one)(state, hparams, keys())
 
@@ -117,6 +121,11 @@ def ensemble(
         lambda state, inputs: compiled(state, hparams, inputs),
         lambda state, inputs, window_steps: resampling(state, hparams, inputs, window_steps),
     )
+
+
+def make(group: Group) -> SparseAutoencoder:
+    """The autoencoder of a group."""
+    return ARCHITECTURES[group.architecture].make(group.frame, **group.options)
 
 
 def member(tree, i: int):

@@ -93,6 +93,7 @@ def train(
     checkpoint_directory: Path,
     metrics_path: Path,
     mirror: Mirror | None = None,
+    task: str = "train",
 ) -> tuple[list[TrainState], int]:
     """Trains all ensembles to the end, going on from the newest checkpoint if there is one.
 
@@ -105,6 +106,7 @@ def train(
       rhythm: of steps, lines of metrics, checkpoints and resampling.
       checkpoint_directory, metrics_path: where they go.
       mirror: called with each line of metrics, to show it elsewhere too.
+      task: the name that progress and metrics go by.
 
     Returns:
       (each ensemble's final state, with a leading axis M; the steps that this process made).
@@ -120,14 +122,14 @@ def train(
         start = checkpoints.latest_step or 0
         if start:
             states = checkpoints.restore(start, [jax.eval_shape(e.init, b) for e, b in zip(ensembles, starts)])
-            console.log(f"train: going on from step {start:,}")
+            console.log(f"{task}: going on from step {start:,}")
         else:
             states = [e.init(b) for e, b in zip(ensembles, starts)]
         with (
-            MetricsLog(metrics_path, "train", start, mirror) as metrics,
-            console.progress("train", rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
+            MetricsLog(metrics_path, task, start, mirror) as metrics,
+            console.progress(task, rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
         ):
-            reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm, batch_size)
+            reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm, batch_size, task)
 
             def read_rows(step: int) -> dict[str, np.ndarray]:
                 n = rhythm.steps_from(step, length)
@@ -174,7 +176,10 @@ def _finite_members(params: Any) -> jax.Array:
 class _Reading:
     """Brings metrics to the host: checks that losses are finite, averages them between lines, writes the lines."""
 
-    def __init__(self, ensembles, metrics: MetricsLog, checkpoints: Checkpoints, advance, rhythm: Rhythm, batch_size: int):
+    def __init__(
+        self, ensembles, metrics: MetricsLog, checkpoints: Checkpoints, advance, rhythm: Rhythm, batch_size: int, task: str
+    ):
+        self._task = task
         self._ensembles, self._metrics, self._checkpoints, self._advance = ensembles, metrics, checkpoints, advance
         self._rhythm, self._batch_size = rhythm, batch_size
         self._n_members = sum(len(e.group.members) for e in ensembles)
@@ -207,7 +212,9 @@ class _Reading:
     def resampled(self, i: int, step: int, n_made_M: np.ndarray) -> None:
         """Takes how many latents of each member of an ensemble were made anew, for the next line."""
         self._resampled[i] = n_made_M
-        console.log(f"train: step {step:,}: {int(n_made_M.sum()):,} dead latents of {self._ensembles[i].group.name} resampled")
+        console.log(
+            f"{self._task}: step {step:,}: {int(n_made_M.sum()):,} dead latents of {self._ensembles[i].group.name} resampled"
+        )
 
     def _check(self, e: Ensemble, loss_SxM: np.ndarray, first_step: int) -> None:
         if not np.isfinite(loss_SxM).all():
@@ -216,7 +223,7 @@ class _Reading:
 
     def _stop(self, e: Ensemble, member: int, what: str, value: Any, step: int) -> None:
         raise InputError(
-            f"train: {what} of {e.group.members[member].name} became {value} at step {step}; "
+            f"{self._task}: {what} of {e.group.members[member].name} became {value} at step {step}; "
             f"{self._checkpoints.kept}: lower --learning_rate, or set "
             "--gradient_clip=1, and start in another --workdir"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -43,24 +44,27 @@ class Optimizer(NamedTuple):
         return optax.chain(optax.clip_by_global_norm(self.gradient_clip), make) if self.gradient_clip else make
 
 
-def reset(optimizer: optax.GradientTransformation, opt_state: optax.OptState, params: Params, marks: Params) -> optax.OptState:
+def reset(opt_state: optax.OptState, marks: Params) -> optax.OptState:
     """The state with the moments of some entries set to 0; step counts and all other moments stay.
 
+    Moments are found by their parameters' names, under which every optax state holds them.
+
     Args:
-      optimizer: whose state it is.
       opt_state: the state.
-      params: the parameters it is for.
       marks: for each parameter, bool of its shape: the entries whose moments are forgotten.
     """
 
-    def forget(moment: jax.Array, mark: jax.Array) -> jax.Array:
+    def forget(path: tuple, moment: jax.Array) -> jax.Array:
+        names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey) and key.key in marks]
+        if not names:
+            return moment
+        mark = marks[names[-1]]
         if moment.shape == mark.shape:
-            return jax.numpy.where(mark, 0.0, moment)
+            return jnp.where(mark, 0.0, moment)
         # Adafactor's factored moments are means over an axis: those that run over latents are forgotten too.
         kept = [axis for axis in range(mark.ndim) if moment.shape == (mark.shape[axis],)]
-        if len(kept) != 1 or mark.ndim < 2:
+        if len(kept) != 1:
             return moment
-        whole = mark.all(axis=tuple(axis for axis in range(mark.ndim) if axis != kept[0]))
-        return jax.numpy.where(whole, 0.0, moment)
+        return jnp.where(mark.all(axis=1 - kept[0]), 0.0, moment)
 
-    return optax.tree.map_params(optimizer, forget, opt_state, marks)
+    return jax.tree_util.tree_map_with_path(forget, opt_state)

@@ -16,16 +16,14 @@ import jax.numpy as jnp
 
 from saejax.sae.base import HParams, SparseAutoencoder, unit_rows
 from saejax.sae.registry import latent_axis
-from saejax.training import step as step_lib
 from saejax.training.optimizers import reset
-from saejax.training.step import StepOptions, TrainState
+from saejax.training.step import TrainState
 
 ENCODER_SHARE = 0.2
 
 
 def resample(
     sae: SparseAutoencoder,
-    options: StepOptions,
     state: TrainState,
     hparams: HParams,
     x_SxBxD: jax.Array,
@@ -36,7 +34,7 @@ def resample(
     """(the state with dead latents made anew; how many, int32).
 
     Args:
-      sae, options: as in training.
+      sae: the autoencoder.
       state: one member's.
       hparams: one member's.
       x_SxBxD, y_SxBxE: batches to choose inputs from, and their targets.
@@ -64,9 +62,7 @@ def resample(
         new["W_enc"] = (in_FxD * ENCODER_SHARE * _living_norm(params["W_enc"].T, dead_F)).T
     marks = {name: _marks(name, value, dead_F) for name, value in params.items()}
     made = {name: jnp.where(marks[name], new[name], value) for name, value in params.items()}
-    optimizer = options.optimizer.transformation()
-    trained = step_lib.trained(sae, made)
-    opt_state = reset(optimizer, state.opt_state, trained, {name: marks[name] for name in trained})
+    opt_state = reset(state.opt_state, marks)
     since_F = jnp.where(dead_F, 0, state.steps_since_fired_F)
     return TrainState(state.step, made, opt_state, since_F), dead_F.sum()
 

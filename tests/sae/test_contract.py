@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +23,6 @@ from saejax.sae.base import unit_rows
 from saejax.sae.frame import Frame
 from saejax.sae.registry import latent_axis
 from saejax.training.ensemble import Inputs, ensemble, member
-from saejax.training.optimizers import NAMES, Optimizer
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
 
@@ -108,27 +108,44 @@ def test_recovers_a_planted_dictionary(subject):
     assert mmcs > 0.9, mmcs
 
 
+@functools.cache
+def three(subject):
+    """An ensemble of three different members, compiled once for all tests that use it: (ensemble, its inputs of 3 steps)."""
+    options = StepOptions(Schedules(6, lr_warm_up_steps=2), dead_window_steps=2)
+    return subject.ensemble(subject.varied(), options), [subject.inputs(x, 0.7) for x in (rows(6)[:3], rows(6)[3:])]
+
+
+def run(subject, e, between=lambda state: state):
+    """(the parameters at the start, the state after six steps, their metrics)."""
+    state = e.init(start(subject))
+    begun, metrics = jax.tree.map(np.array, state.params), []
+    for inputs in three(subject)[1]:
+        state, values = e.steps(between(state), inputs)
+        metrics.append(values)
+    return begun, state, jax.tree.map(lambda *a: np.concatenate(a), *metrics)
+
+
 def test_a_member_equals_the_same_autoencoder_trained_alone(subject):
-    members, options = subject.varied(), StepOptions(Schedules(6, lr_warm_up_steps=2), dead_window_steps=2)
-    inputs = subject.inputs(rows(6), 0.7)
-    together = subject.ensemble(members, options)
-    state, metrics = together.steps(together.init(start(subject)), inputs)
-    for i, one in enumerate(members):
-        alone = subject.ensemble([one], options, seeds=(i,))
-        own, own_metrics = alone.steps(alone.init(start(subject)), inputs)
-        np.testing.assert_allclose(metrics["loss"][:, i], own_metrics["loss"][:, 0], rtol=1e-5)
-        for key, expected in own.params.items():
-            np.testing.assert_allclose(state.params[key][i], expected[0], atol=5e-6, err_msg=key)
-
-
-def test_a_learning_rate_of_zero_changes_nothing_that_is_trained(subject):
-    e = subject.ensemble([subject.hparams(learning_rate=0.0)], StepOptions(Schedules(3)))
-    before = e.init(start(subject))
-    begun = jax.tree.map(np.array, before.params)
-    after, _ = e.steps(before, subject.inputs(rows(3)))
+    e = three(subject)[0]
+    begun, state, metrics = run(subject, e)
+    alone = subject.ensemble([subject.varied()[1]], StepOptions(Schedules(6, lr_warm_up_steps=2), dead_window_steps=2), (1,))
+    _, own, own_metrics = run(subject, alone)
+    np.testing.assert_allclose(metrics["loss"][:, 1], own_metrics["loss"][:, 0], rtol=1e-5)
+    for key, expected in own.params.items():
+        np.testing.assert_allclose(state.params[key][1], expected[0], atol=5e-6, err_msg=key)
+    # The third member's learning rate is 0: it stays where it was, and the others do not.
     for key in begun.keys() - set(e.sae.remembered):
-        np.testing.assert_allclose(after.params[key], begun[key], atol=1e-7)
-    assert (after.step == 3).all()
+        np.testing.assert_allclose(state.params[key][2], begun[key][2], atol=1e-7, err_msg=key)
+    assert not np.allclose(state.params["W_dec"][0], begun["W_dec"][0], atol=1e-5)
+    assert (state.step == 6).all()
+
+
+def test_a_state_that_went_through_the_host_goes_on_bit_for_bit(subject):
+    e = three(subject)[0]
+    _, through, _ = run(subject, e, lambda state: jax.tree.map(lambda a: jnp.asarray(np.array(a)), state))
+    _, straight, _ = run(subject, e)
+    for a, b in zip(jax.tree.leaves(through), jax.tree.leaves(straight)):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_one_compilation_for_any_hyper_parameter_values(subject):
@@ -146,19 +163,7 @@ def test_one_compilation_for_any_hyper_parameter_values(subject):
     assert len({float(v) for v in values}) == 3
 
 
-def test_a_state_that_went_through_the_host_goes_on_bit_for_bit(subject):
-    e = subject.ensemble(subject.varied()[:2], StepOptions(Schedules(8)))
-    x = rows(8)
-    state = e.init(start(subject))
-    for part in (x[:4], x[4:]):
-        state, _ = e.steps(jax.tree.map(lambda a: jnp.asarray(np.array(a)), state), subject.inputs(part))
-    again = e.init(start(subject))
-    for part in (x[:4], x[4:]):
-        again, _ = e.steps(again, subject.inputs(part))
-    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(again)):
-        np.testing.assert_array_equal(a, b)
-
-
+@functools.cache
 def trained_a_little(subject):
     """(autoencoder, parameters after a few steps, hyper-parameters)."""
     hparams = subject.hparams(**SPARSE[subject.architecture])
@@ -201,29 +206,17 @@ def test_export_and_import_round_trip(subject, tmp_path):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_bfloat16_products_give_nearly_the_same_loss_and_float32_parameters(subject):
-    hparams, options = subject.hparams(), StepOptions(Schedules(3))
-    exact = subject.ensemble([hparams], options)
-    rounded = ensemble(subject.group([hparams], frame=subject.frame()._replace(dtype="bfloat16")), options)
-    results = [e.steps(e.init(start(subject)), subject.inputs(rows(3))) for e in (exact, rounded)]
-    np.testing.assert_allclose(results[1][1]["loss"], results[0][1]["loss"], rtol=5e-2)
-    assert {a.dtype for a in results[1][0].params.values()} == {jnp.dtype("float32")}
-    assert (results[1][1]["loss"] != results[0][1]["loss"]).any()
+def test_bfloat16_products_give_nearly_the_same_loss_and_float32_gradients(subject):
+    params, x = subject.make().init(jax.random.key(0), start(subject)), rows()[0]
 
+    def of(dtype):
+        loss = subject.make(dtype=dtype).loss
+        return jax.jit(jax.value_and_grad(lambda p: loss(p, subject.traced(), x, subject.target(x), context())[0]))(params)
 
-@pytest.mark.parametrize("optimizer", NAMES)
-def test_every_optimizer_lowers_the_loss(subject, optimizer):
-    if optimizer == "adam" or subject.architecture not in ("relu", "jumprelu", "batch_topk"):
-        pytest.skip("one architecture of each kind; adam is what all other tests use")
-    rate = {"signum": 3e-3, "muon": 3e-2}.get(optimizer, 1e-2)
-    n_steps = 60
-    x = jnp.tile(rows(), (n_steps, 1, 1))
-    e = subject.ensemble(
-        [subject.hparams(learning_rate=rate)], StepOptions(Schedules(n_steps), Optimizer(optimizer, weight_decay=0.01))
-    )
-    state, metrics = e.steps(e.init(start(subject)), subject.inputs(x))
-    assert metrics["mse"][-1, 0] < 0.8 * metrics["mse"][0, 0]
-    assert all(np.isfinite(a).all() for a in state.params.values())
+    (exact, _), (rounded, grads) = of("float32"), of("bfloat16")
+    np.testing.assert_allclose(rounded, exact, rtol=5e-2)
+    assert rounded != exact
+    assert all(g.dtype == jnp.float32 and np.isfinite(g).all() for g in grads.values())
 
 
 CHECKS = {
@@ -235,7 +228,7 @@ CHECKS = {
     "equals alone": test_a_member_equals_the_same_autoencoder_trained_alone,
     "resume": test_a_state_that_went_through_the_host_goes_on_bit_for_bit,
     "round trip": lambda subject: test_export_and_import_round_trip(subject, Path(tempfile.mkdtemp())),
-    "bfloat16": test_bfloat16_products_give_nearly_the_same_loss_and_float32_parameters,
+    "bfloat16": test_bfloat16_products_give_nearly_the_same_loss_and_float32_gradients,
 }
 
 if __name__ == "__main__":

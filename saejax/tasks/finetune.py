@@ -1,0 +1,120 @@
+"""`--tasks=finetune`: trained members, a little further with an end-to-end loss → `saes/<member>-<loss>/`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from saejax.activations.harvest import TokenBatches
+from saejax.checkpoint import Checkpoints
+from saejax.config import Config
+from saejax.errors import InputError
+from saejax.evaluation import downstream
+from saejax.lm import tokenizer, weights
+from saejax.lm.gpt2 import GPT2Config
+from saejax.sae.base import Params
+from saejax.tasks import export, inputs, sweep, tracking, train
+from saejax.training import loop
+from saejax.training.end_to_end import end_to_end
+from saejax.training.ensemble import ensemble
+from saejax.training.grid import Group
+from saejax.training.schedules import Schedules
+from saejax.workdir import Workdir
+
+
+def do(config: Config, workdir: Workdir) -> dict:
+    """Goes on from the last checkpoint of `train`, with a fresh optimizer; returns rates and counts."""
+    directory = inputs.model_directory(config, workdir)
+    lm, params = weights.load(directory)
+    special = tokenizer.load(directory).token_to_id(weights.END_OF_TEXT) if config.exclude_special else None
+    sources = train.stores(config, workdir)
+    scales = {hook: train.scale(config, source) for hook, source in sources.items()}
+    starts = _trained(config, workdir, sweep.grid(config, lm))
+    options = sweep.step_options(config)
+    steps = n_steps(config)
+    options = options._replace(
+        schedules=Schedules(steps, lr_warm_up_steps=min(50, steps), lr_decay_steps=round(config.lr_decay_fraction * steps))
+    )
+    ensembles = []
+    for group, start in zip(groups(config, lm), starts):
+        splice = downstream.Splice(
+            params=params,
+            config=lm,
+            dtype=jnp.dtype(config.dtype),
+            reads=group.sites.hook_name,
+            writes=group.sites.written,
+            x_scale=scales[group.sites.hook_name],
+            y_scale=scales[group.sites.written],
+            normalize_rows=config.normalize_activations,
+            special=special,
+        )
+        harm = downstream.damage(splice, config.finetune_loss)
+        ensembles.append(
+            ensemble(
+                group,
+                options,
+                params=start,
+                wrap=lambda sae, harm=harm: end_to_end(sae, harm, config.finetune_weight),
+                prepare=lambda tokens_BxL, splice=splice: downstream.read(splice, tokens_BxL),
+            )
+        )
+    windows = inputs.windows(config, workdir)["train"]
+    batch_windows = max(1, config.finetune_batch_size // config.context_size)
+    text = TokenBatches(windows.tokens_NxL, batch_windows=batch_windows, seed=config.shuffle_seed)
+    start = time.monotonic()
+    states, steps_done = loop.train(
+        ensembles,
+        {hook: text for hook in inputs.hooks(config)},
+        batch_size=batch_windows * config.context_size,
+        scales={hook: 1.0 for hook in sources},
+        b_dec={hook: jnp.zeros(source.width) for hook, source in sources.items()},
+        rhythm=loop.Rhythm(steps, config.log_every_steps, config.checkpoint_every_steps),
+        checkpoint_directory=workdir.path / "checkpoints_finetune",
+        metrics_path=workdir.path / "metrics.jsonl",
+        mirror=tracking.mirror(config, workdir),
+        task="finetune",
+    )
+    seconds = time.monotonic() - start
+    export.members(config, workdir, ensembles, states, sources, scales)
+    n_members = sum(len(e.group.members) for e in ensembles)
+    rows = n_members * steps_done * batch_windows * config.context_size
+    return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
+
+
+def outputs(config: Config, workdir: Workdir) -> list[Path]:
+    """What a complete task has left."""
+    lm = weights.load_config(inputs.model_directory(config, workdir))
+    return [workdir.path / "saes" / m.name / "cfg.json" for group in groups(config, lm) for m in group.members]
+
+
+def n_steps(config: Config) -> int:
+    """Updates in all."""
+    return max(1, config.finetune_tokens // config.finetune_batch_size)
+
+
+def groups(config: Config, lm: GPT2Config) -> list[Group]:
+    """The sweep's groups, as they are called after fine-tuning and with its learning rate."""
+    loss, rate = config.finetune_loss, config.finetune_learning_rate
+
+    def renamed(group: Group) -> Group:
+        members = [
+            m._replace(name=f"{m.name}-{loss}", label=f"{m.label} +{loss}", hparams={**m.hparams, "learning_rate": rate})
+            for m in group.members
+        ]
+        return group._replace(name=f"{group.name}-{loss}", members=tuple(members))
+
+    return [renamed(group) for group in sweep.grid(config, lm)]
+
+
+def _trained(config: Config, workdir: Workdir, groups: list[Group]) -> list[Params]:
+    """Each group's parameters at the end of `train`, with a leading axis M."""
+    ensembles = [ensemble(group, sweep.step_options(config)) for group in groups]
+    templates = [jax.eval_shape(e.init, jnp.zeros(e.group.frame.width_out)) for e in ensembles]
+    with Checkpoints(workdir.path / "checkpoints") as checkpoints:
+        if checkpoints.latest_step != sweep.n_steps(config):
+            raise InputError(f"--tasks=finetune: {workdir.path} holds no finished training; run --tasks=train first")
+        states = checkpoints.restore(checkpoints.latest_step, templates)
+    return [state.params for state in states]
