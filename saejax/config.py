@@ -24,7 +24,7 @@ SECTIONS_OF_TASK = {
     "pretrain": ("text", "pretrain"),
     "extract": ("text", "model", "extract"),
     "train": ("text", "model", "extract", "sweep", "train"),
-    "evaluate": ("text", "model", "extract", "sweep", "train"),
+    "evaluate": ("text", "model", "extract", "sweep", "train", "evaluate"),
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -34,6 +34,7 @@ SECTION_TITLES = {
     "extract": "Activations (--tasks=extract)",
     "sweep": "The sweep: lists, whose product is the grid of autoencoders",
     "train": "Training (--tasks=train)",
+    "evaluate": "Evaluation (--tasks=evaluate)",
 }
 
 
@@ -123,6 +124,11 @@ class Config:
     gradient_clip: float = _flag(0.0, "train", "largest norm of one autoencoder's gradient; 0: no clipping", least=0.0)
     dead_window_steps: int = _flag(200, "train", "a latent that did not fire for this many steps counts as dead", least=1)
     shuffle_seed: int = _flag(0, "train", "of the order of the rows", least=0, most=_SEEDS)
+
+    bootstrap_samples: int = _flag(1000, "evaluate", "resamples of documents for confidence intervals; 0: none", least=0)
+    probe_tokens: int = _flag(
+        16_384, "evaluate", "held-out rows, at most, for sparse probing and feature absorption; 0: neither", least=0
+    )
 
 
 _KINDS = typing.get_type_hints(Config)
