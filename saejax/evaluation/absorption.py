@@ -2,7 +2,7 @@
 
 For each problem of `probing`, the main latents are its chosen ones, as many as each raise the training F1 by more than `SPLIT`:
 a feature may be split among several. Of the test tokens that have the value and that the dense probe calls so, one counts as
-absorbed where no main latent fires, and the other latent that adds most to the probe's projection points the probe's way (cosine
+absorbed where no main latent fires, and the other latent that adds most to the projection on the probe points its way (cosine
 at least `COSINE`) and alone makes up at least `SHARE` of the activation's projection on the probe. That is full absorption in
 Chanin et al. 2024, "A is for Absorption", with SAEBench's thresholds (Karvonen et al. 2025). Here activations are taken from
 running text and not from spelling prompts, and projected after their mean is subtracted, since the decoder's bias is no latent.

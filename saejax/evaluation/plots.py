@@ -71,7 +71,7 @@ def pareto(
                 axis.scatter(x, y, color=color, marker=marker, s=30, zorder=3, label=family)
             for name in members if intervals else ():
                 x, y = (intervals[name].get(key, [members[name][key]] * 2) for key in ("l0", metric))
-                bars = {"color": "0.25", "lw": 0.8, "alpha": 0.7, "zorder": 3.5, "solid_capstyle": "butt"}
+                bars = {"color": "0.25", "lw": 0.8, "alpha": 0.7, "zorder": 2.5, "solid_capstyle": "butt"}
                 axis.plot(x, [members[name][metric]] * 2, **bars)
                 axis.plot([members[name]["l0"]] * 2, y, **bars)
             best = members[recommended]
