@@ -9,7 +9,7 @@ Letters of shapes: F, G latents, D width, K a block of latents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax
@@ -83,9 +83,7 @@ def capacity(W_FxD: jax.Array) -> np.ndarray:
     "Polysemanticity and Capacity in Neural Networks"; sparse_coding `capacity_per_feature`.
     """
     atoms = unit(W_FxD)
-    self_F = np.asarray(jnp.sum(atoms * atoms, axis=-1)) ** 2
-    shared_F = np.concatenate([np.asarray(jnp.sum(c_KxF**2, axis=1)) for _, c_KxF in _cosines(atoms, atoms)])
-    return self_F / np.maximum(shared_F, 1e-12)
+    return _share_of_self(atoms, np.concatenate([_squares(cosine_KxF) for _, cosine_KxF in _cosines(atoms, atoms)]))
 
 
 def n_unique(W_FxD: jax.Array, threshold: float = THRESHOLD) -> int:
@@ -93,23 +91,31 @@ def n_unique(W_FxD: jax.Array, threshold: float = THRESHOLD) -> int:
     atoms = unit(W_FxD)
     root_F = np.arange(len(atoms))
     for start, cosine_KxF in _cosines(atoms, atoms):
-        i, j = np.nonzero(np.asarray(cosine_KxF > threshold))
-        i = i + start
-        root_F = _united(root_F, i[i < j], j[i < j])
+        root_F = _joined(root_F, start, cosine_KxF, threshold)
     return len(np.unique(root_F))
 
 
 def describe(W_FxD: jax.Array) -> dict[str, float | int]:
-    """One dictionary's numbers: how close each atom's nearest neighbour is, how many are distinct, and their capacity."""
+    """One dictionary's numbers, from one pass over its products.
+
+    Returns:
+      `max_cosine_median` and `max_cosine_mean`, of the cosine to each atom's nearest other; `near_duplicates`, atoms whose nearest
+      is above `THRESHOLD`; `unique_features`, as `n_unique`; `latents`; `capacity_mean`.
+    """
     atoms = unit(W_FxD)
-    closest_F = np.concatenate([np.asarray(_without_self(c, start).max(1)) for start, c in _cosines(atoms, atoms)])
+    closest, squares, root_F = [], [], np.arange(len(atoms))
+    for start, cosine_KxF in _cosines(atoms, atoms):
+        closest.append(np.asarray(_without_self(cosine_KxF, start).max(1)))
+        squares.append(_squares(cosine_KxF))
+        root_F = _joined(root_F, start, cosine_KxF, THRESHOLD)
+    closest_F = np.maximum(np.concatenate(closest), -1.0)  # a dictionary of one atom has no nearest
     return {
         "max_cosine_median": float(np.median(closest_F)),
         "max_cosine_mean": float(closest_F.mean()),
         "near_duplicates": int(np.sum(closest_F > THRESHOLD)),
-        "unique_features": n_unique(W_FxD),
+        "unique_features": len(np.unique(root_F)),
         "latents": len(closest_F),
-        "capacity_mean": float(capacity(W_FxD).mean()),
+        "capacity_mean": float(_share_of_self(atoms, np.concatenate(squares)).mean()),
     }
 
 
@@ -135,22 +141,23 @@ def _top(cosine_KxF: jax.Array, start: int, n: int) -> tuple[np.ndarray, np.ndar
     return np.asarray(index), np.asarray(cosine)
 
 
-def _united(root_F: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Roots after joining the clusters of each pair (i, j): the larger root is hung under the smaller, until none differ."""
-    while len(i):
-        a, b = root_F[i], root_F[j]
-        low, high = np.minimum(a, b), np.maximum(a, b)
-        differ = low < high
+def _squares(cosine_KxF: jax.Array) -> np.ndarray:
+    return np.asarray(jnp.sum(jnp.square(cosine_KxF), axis=1))
+
+
+def _share_of_self(atoms: jax.Array, squares_F: np.ndarray) -> np.ndarray:
+    return np.asarray(jnp.sum(atoms * atoms, axis=-1)) ** 2 / np.maximum(squares_F, 1e-12)
+
+
+def _joined(root_F: np.ndarray, start: int, cosine_KxF: jax.Array, threshold: float) -> np.ndarray:
+    """Each atom's root, the lowest atom of its cluster, after the pairs of one block have been joined."""
+    i, j = np.nonzero(np.asarray(cosine_KxF > threshold))
+    while True:
+        a, b = root_F[i + start], root_F[j]
+        differ = a != b
+        if not differ.any():
+            return root_F
         i, j = i[differ], j[differ]
-        if len(i):
-            np.minimum.at(root_F, high[differ], low[differ])
-            root_F = _flattened(root_F)
-    return root_F
-
-
-def _flattened(root_F: np.ndarray) -> np.ndarray:
-    """Every atom straight under its root."""
-    step: Callable[[np.ndarray], np.ndarray] = lambda r: r[r]  # noqa: E731
-    while not np.array_equal(step(root_F), root_F):
-        root_F = step(root_F)
-    return root_F
+        np.minimum.at(root_F, np.maximum(a, b)[differ], np.minimum(a, b)[differ])
+        while not np.array_equal(root_F[root_F], root_F):  # every atom straight under its root
+            root_F = root_F[root_F]

@@ -25,8 +25,7 @@ def mmcs(path: Path, about: Mapping[str, list], names: Mapping[str, str]) -> Non
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axis = plt.subplots(figsize=(2.4 + 0.5 * n, 1.9 + 0.45 * n), layout="constrained")
         shown = np.ma.masked_array(matrix, np.eye(n, dtype=bool))  # the diagonal is 1 by definition, and would set the scale
-        colors = plt.get_cmap("viridis").copy()
-        colors.set_bad("0.93")
+        colors = plt.get_cmap("viridis").with_extremes(bad="0.93")
         low, high = float(apart.min()), float(apart.max())
         image = axis.imshow(shown, cmap=colors, vmin=low, vmax=max(high, low + 1e-6), aspect="auto")
         for i, j in np.ndindex(n, n):

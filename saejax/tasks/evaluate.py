@@ -84,7 +84,8 @@ def _sweep(config: Config, workdir: Workdir, lm) -> Sweep:
 
 def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everything: dict[str, Spliced]) -> dict:
     """What follows from the sums alone, once the self-test has been passed."""
-    summary = splice.summarise(sums.totals(), everything)
+    totals = sums.totals()
+    summary = splice.summarise(totals, everything)
     allowed = calibration.tolerance(config.dtype)
     by_site: dict[str, list[str]] = {}
     for name, member in sweep.members.items():
@@ -98,7 +99,7 @@ def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everythin
     by_document = intervals.bootstrap(sums.by_name, sweep.members, n_samples=config.bootstrap_samples)
     if not by_document and config.bootstrap_samples:
         console.log(f"evaluate: no intervals: fewer than {intervals.FEWEST_DOCUMENTS} held-out documents")
-    fired = {name: sums.by_name[name]["fired_F"] / sums.totals()[sweep.members[name].writes]["n"] for name in members}
+    density = {name: totals[name]["fired_F"] / totals[sweep.members[name].writes]["n"] for name in members}
     return {
         "clean": summary["clean"],
         "members": members,
@@ -106,7 +107,7 @@ def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everythin
         "self_test": self_test,
         "recommended": {site: dict(zip(("member", "reason"), pareto.recommend(own))) for site, own in sites.items()},
         "frontier": frontier,
-        "density_histograms": {name: _histogram(share_F) for name, share_F in fired.items()},
+        "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         **_dictionaries(sweep, by_site, frontier),
     }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,6 +36,11 @@ def sums_of(sae, x, keep=None, origin=None, document=None, n_documents=1, y=None
     keep = jnp.ones(len(x), bool) if keep is None else jnp.asarray(keep)
     document = jnp.zeros(len(x), jnp.int32) if document is None else jnp.asarray(document, jnp.int32)
     origin = jnp.zeros(y.shape[1]) if origin is None else jnp.float32(origin)
+    return _jitted(sae, x, y, keep, origin, document, n_documents=n_documents)
+
+
+@functools.partial(jax.jit, static_argnames=("n_documents",))
+def _jitted(sae, x, y, keep, origin, document, *, n_documents):
     sums, _ = metrics.reconstruction_sums(sae, x, y, keep, document, n_documents=n_documents)
     return sums | metrics.target_sums(y, keep, origin, document, n_documents=n_documents)
 
@@ -125,7 +133,7 @@ def test_sums_are_kept_apart_by_document(reference):
     for d in range(3):
         rows = (document == d) & keep
         alone = metrics.ratios({k: v[d] for k, v in held.by_name["member"].items() if k != "fired_F"})
-        expected = measure(sae, [x[rows]])
+        expected = measure(sae, [x], keep=rows)
         for name, value in alone.items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-4, err_msg=f"{name} of document {d}")
     np.testing.assert_array_equal(held.by_name["member"]["fired_F"], (data["out/feature_acts"][keep] > 0).sum(0))
