@@ -99,8 +99,8 @@ def describe(W_FxD: jax.Array) -> dict[str, float | int]:
     """One dictionary's numbers, from one pass over its products.
 
     Returns:
-      `max_cosine_median` and `max_cosine_mean`, of the cosine to each atom's nearest other; `near_duplicates`, atoms whose nearest
-      is above `THRESHOLD`; `unique_features`, as `n_unique`; `latents`; `capacity_mean`.
+      `max_cosine_median` and `max_cosine_mean`, of the cosine to each atom's nearest other; `near_duplicates`, atoms whose
+      nearest is above `THRESHOLD`; `unique_features`, as `n_unique`; `latents`; `capacity_mean`.
     """
     atoms = unit(W_FxD)
     closest, squares, root_F = [], [], np.arange(len(atoms))
