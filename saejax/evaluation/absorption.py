@@ -60,10 +60,11 @@ def rates(
     problem, row = np.nonzero(found_PxN & silent_PxN)
     projection = np.einsum("ne,ne->n", y_NxE[row] - mean_E, direction_PxE[problem])
     factor = _factor(sae, x_NxD[row])
+    of_others_PxF = np.where(is_main_PxF, np.float32(0), along_PxF)
     absorbed = np.zeros(len(given.names))
     for start, f_BxF in encoded(sae, x_NxD[row]):
         here = slice(start, start + len(f_BxF))
-        part_BxF = f_BxF * np.where(is_main_PxF, 0.0, along_PxF)[problem[here]]
+        part_BxF = f_BxF * of_others_PxF[problem[here]]
         top_B = part_BxF.argmax(1)
         part_B = np.take_along_axis(part_BxF, top_B[:, None], 1)[:, 0] * factor[here]
         share_B = part_B / np.where(projection[here] > 0, projection[here], np.inf)

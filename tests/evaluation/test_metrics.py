@@ -137,3 +137,22 @@ def test_sums_are_kept_apart_by_document(reference):
         for name, value in alone.items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-4, err_msg=f"{name} of document {d}")
     np.testing.assert_array_equal(held.by_name["member"]["fired_F"], (data["out/feature_acts"][keep] > 0).sum(0))
+
+
+def test_the_peers_numbers_follow_from_the_definitions_in_the_readme(reference):
+    """What README's "Definitions" says of other libraries, in NumPy, against those libraries' own numbers."""
+    data = reference("metrics")
+    x, x_hat = np.float64(data["x"]), np.float64(data["out/recon"])
+    error, spread = ((x - x_hat) ** 2).sum(1), ((x - x.mean(0)) ** 2).sum(1)
+    halves = [slice(0, 128), slice(128, 256)]
+    bias = [(x_hat[h] ** 2).sum() / (x[h] * x_hat[h]).sum() for h in halves]
+    expected = {
+        "saelens_evals/explained_variance_legacy": np.mean(1 - error / spread),
+        "saelens_evals/mse": error.mean(),
+        "saelens_evals_two_batches/relative_reconstruction_bias": np.mean(bias),
+        "dictionary_learning_evaluate/frac_variance_explained": 1 - (x - x_hat).var(0).sum() / x.var(0).sum(),
+        "dictionary_learning_evaluate/l2_loss": np.sqrt(error).mean(),
+        "sparse_coding/r_squared": 1 - error.sum() / spread.sum(),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(data[f"metrics/{name}"], value, rtol=1e-4, err_msg=name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import launch
 from saejax.config import Config
 from saejax.evaluation import intervals, splice
 from saejax.evaluation.splice import Spliced
@@ -17,8 +19,9 @@ from saejax.lm import tokenizer, tokens, weights
 from saejax.lm.corpus import Document
 from saejax.sae.inference import InferenceSAE
 from saejax.tasks import evaluation_tables, probes
+from tests.conftest import flags_of
 
-SITE = "blocks.1.hook_resid_post"
+SITE, INNER = "blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"
 
 
 def test_a_run_tests_itself_and_says_how_sure_it_is(finished):
@@ -42,6 +45,22 @@ def test_a_run_tests_itself_and_says_how_sure_it_is(finished):
     assert "self_test" not in " ".join(results["members"])
 
 
+def test_a_run_whose_splice_is_broken_stops_with_one_line(finished, corpus, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink()
+    predict = splice._predict
+
+    def a_position_late(*args, **kwargs):
+        sums, spliced = predict(*args, **kwargs)
+        return sums, jnp.roll(spliced, 1, axis=1)
+
+    monkeypatch.setattr(splice, "_predict", a_position_late)
+    assert launch.main(flags_of(corpus, tmp_path / "run")) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("launch.py: self-test identity/ce_recovered at blocks.2.hook_resid_post: ")
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+
+
 def text(rng):
     words = rng.choice("the array of values is sorted and then copied to a buffer that some caller gives".split(), 60)
     part = " ".join(words)
@@ -59,14 +78,24 @@ def surveyed():
     document_NxL = intervals.document_of_positions(windows.starts, windows.tokens_NxL.shape)
     keep_NxL = ~windows.special_mask(bpe.token_to_id(weights.END_OF_TEXT))
     model = splice.LanguageModel(params, config, jnp.dtype("float32"))
-    found = survey(model, (SITE,), windows.tokens_NxL, keep_NxL, batch_windows=32, n_sample=8000)
+    found = survey(model, (SITE, INNER), windows.tokens_NxL, keep_NxL, batch_windows=32, n_sample=8000)
     return bpe, windows, document_NxL, found
 
 
-def members(n_latents=64):
+def members(n_latents=64, reads=SITE, width=128):
+    """A random autoencoder of the residual stream, or a transcoder that predicts it."""
     rng = np.random.default_rng(0)
-    tensors = (rng.normal(size=(128, n_latents)), np.zeros(n_latents), rng.normal(size=(n_latents, 128)), np.zeros(128))
-    return {"member": Spliced(SITE, SITE, InferenceSAE(*map(jnp.float32, tensors)))}
+    tensors = (rng.normal(size=(width, n_latents)), np.zeros(n_latents), rng.normal(size=(n_latents, 128)), np.zeros(128))
+    sae = InferenceSAE(*map(jnp.float32, tensors), apply_b_dec_to_input=reads == SITE)
+    return {"member": Spliced(reads, SITE, sae)}
+
+
+def test_probes_of_a_transcoder(surveyed):
+    """Latents of what it reads; absorption along probes of what it writes, which has another width."""
+    bpe, windows, document_NxL, found = surveyed
+    results = probes.run(Config(), members(reads=INNER, width=512), found, windows, bpe, document_NxL)
+    assert results["probing"]["baselines"].keys() == {INNER}
+    assert 0 <= results["absorption"]["member"]["mean"] <= 1
 
 
 @pytest.mark.parametrize("n_latents", [64, 2])
