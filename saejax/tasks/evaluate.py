@@ -50,14 +50,16 @@ def do(config: Config, workdir: Workdir) -> dict:
         for batch in splice.evaluate(model, everything, *text, document_NxL, found.mean, batch_windows=batch_windows):
             sums.add(batch.first_document, batch.sums)
             advance(batch.n_tokens)
+    density = {name: sums.by_name[name]["fired_F"] / keep_NxL.sum() for name in sweep.members}
     results = _results(config, sums, sweep, everything)
     results |= {
+        "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         "held_out_tokens": int(held_out.tokens_NxL.size),
         "held_out_rows": int(keep_NxL.sum()),
         "held_out_documents": sums.n_documents,
     }
     results |= probes.run(config, sweep.members, found, held_out, tokenizer.load(directory), document_NxL)
-    _plot(workdir, results, sweep, {name: sums.by_name[name]["fired_F"] / results["held_out_rows"] for name in sweep.members})
+    _plot(workdir, results, sweep, density)
     files.write_json(workdir.path / "evaluation.json", results)
     evaluation_tables.held_out(results)
     evaluation_tables.latents(results)
@@ -84,8 +86,7 @@ def _sweep(config: Config, workdir: Workdir, lm) -> Sweep:
 
 def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everything: dict[str, Spliced]) -> dict:
     """What follows from the sums alone, once the self-test has been passed."""
-    totals = sums.totals()
-    summary = splice.summarise(totals, everything)
+    summary = splice.summarise(sums.totals(), everything)
     allowed = calibration.tolerance(config.dtype)
     by_site: dict[str, list[str]] = {}
     for name, member in sweep.members.items():
@@ -99,7 +100,6 @@ def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everythin
     by_document = intervals.bootstrap(sums.by_name, sweep.members, n_samples=config.bootstrap_samples)
     if not by_document and config.bootstrap_samples:
         console.log(f"evaluate: no intervals: fewer than {intervals.FEWEST_DOCUMENTS} held-out documents")
-    density = {name: totals[name]["fired_F"] / totals[sweep.members[name].writes]["n"] for name in members}
     return {
         "clean": summary["clean"],
         "members": members,
@@ -107,7 +107,6 @@ def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everythin
         "self_test": self_test,
         "recommended": {site: dict(zip(("member", "reason"), pareto.recommend(own))) for site, own in sites.items()},
         "frontier": frontier,
-        "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         **_dictionaries(sweep, by_site, frontier),
     }
 
