@@ -6,7 +6,7 @@ import sys
 
 from absl import flags
 
-from saejax import config as config_lib
+from saejax import flags as flags_lib
 from saejax.errors import InputError
 
 BAD_INPUT_STATUS = 2
@@ -15,15 +15,15 @@ BAD_INPUT_STATUS = 2
 def main(argv: list[str]) -> int:
     """Parses flags, runs the tasks; bad input is one line and status 2."""
     if any(argument in ("--help", "-help", "-h", "--helpfull") for argument in argv[1:]):
-        print(config_lib.help_text())
+        print(flags_lib.help_text())
         return 0
     flag_values = flags.FlagValues()
-    config_lib.define(flag_values)
+    flags_lib.define(flag_values)
     try:
         rest = flag_values(argv)[1:]
         if rest:
             raise InputError(f"'{rest[0]}': flags are written --name=value; see --help")
-        config = config_lib.from_flags(flag_values)
+        config = flags_lib.from_flags(flag_values)
     except UnicodeDecodeError:
         return _refuse("--flagfile: not a text file; give one with a flag a line")
     except (InputError, flags.Error) as error:

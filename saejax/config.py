@@ -1,8 +1,8 @@
 """Every flag, once: the fields of `Config` are the flags, with their help, default and what is allowed.
 
-`define` makes absl flags of the fields, `from_flags` makes the frozen Config of the flags, `to_flagfile` writes
-a flagfile that repeats it. A field's section says which artifacts it shapes (`settings_of`), so that a task can
-tell whether what it finds in the work directory was made with the same settings. Nothing here imports JAX.
+`saejax/flags.py` makes absl flags of the fields, and the frozen Config of the flags. A field's section says which artifacts it
+shapes (`settings_of`), so that a task can tell whether what it finds in the work directory was made with the same settings.
+Nothing here imports JAX.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ import dataclasses
 import typing
 from typing import Any
 
-from absl import flags
-
-from saejax.errors import InputError
-
 TASKS = ("pretrain", "extract", "train", "evaluate")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
+_CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
 
 # The sections whose flags shape what each task writes.
 SECTIONS_OF_TASK = {
     "pretrain": ("text", "pretrain"),
     "extract": ("text", "model", "extract"),
-    "train": ("text", "model", "extract", "sweep", "train"),
-    "evaluate": ("text", "model", "extract", "sweep", "train", "evaluate"),
+    "train": ("text", "model", "extract", "sweep", "form", "train"),
+    "evaluate": ("text", "model", "extract", "sweep", "form", "train", "evaluate"),
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -33,6 +30,7 @@ SECTION_TITLES = {
     "pretrain": "Pretraining (--tasks=pretrain)",
     "extract": "Activations (--tasks=extract)",
     "sweep": "The sweep: lists, whose product is the grid of autoencoders",
+    "form": "Architectures' own options",
     "train": "Training (--tasks=train)",
     "evaluate": "Evaluation (--tasks=evaluate)",
 }
@@ -68,6 +66,9 @@ class Config:
 
     model: str = _flag("tiny", "model", "'tiny' (shipped), 'lm' (made by --tasks=pretrain), a HuggingFace directory or Hub id")
     hook_name: tuple[str, ...] = _flag(("blocks.2.hook_resid_post",), "model", "sites to read, by TransformerLens's names")
+    target_hook_name: tuple[str, ...] = _flag(
+        (), "model", "sites that transcoders predict, one for each of --hook_name; empty: autoencoders"
+    )
     dtype: str = _flag("float32", "model", "of the language model's activations and products", choices=DTYPES)
 
     lm_n_layer: int = _flag(4, "pretrain", "blocks", least=1)
@@ -88,42 +89,135 @@ class Config:
     exclude_special: bool = _flag(True, "extract", "leave out rows at <|endoftext|> and at a window's first position")
     eval_tokens: int = _flag(32_768, "extract", "held-out tokens to keep for evaluation", least=512)
 
-    architecture: tuple[str, ...] = _flag(("topk",), "sweep", "relu, tied, topk")
+    architecture: tuple[str, ...] = _flag(
+        ("topk",),
+        "sweep",
+        "relu, tied, tied_topk, thresholding, gated, jumprelu, topk, batch_topk, matryoshka, p_anneal, group_max, "
+        "matching_pursuit",
+    )
     expansion_factor: tuple[int, ...] = _flag((8,), "sweep", "latents as a multiple of the site's width", least=1, most=4096)
     d_sae: tuple[int, ...] = _flag((), "sweep", "latents; instead of --expansion_factor", least=1, most=2**24)
-    learning_rate: tuple[float, ...] = _flag((1e-3,), "sweep", "Adam's peak learning rate", least=0.0)
+    learning_rate: tuple[float, ...] = _flag((1e-3,), "sweep", "the optimizer's peak learning rate", least=0.0)
     seed: tuple[int, ...] = _flag((0,), "sweep", "of the autoencoders' initial parameters", least=0, most=_SEEDS)
-    k: tuple[int, ...] = _flag((), "sweep", "topk: active latents a row; empty: 32", least=1)
-    l1_coefficient: tuple[float, ...] = _flag(
-        (), "sweep", "relu, tied: weight of the sparsity loss; empty: relu 1, tied 0.001", least=0.0
+    k: tuple[int, ...] = _flag(
+        (), "sweep", "active latents a row, where they are chosen (topk and its kin, matching_pursuit); empty: 32", least=1
     )
-    auxk_coefficient: tuple[float, ...] = _flag((), "sweep", "topk: weight of AuxK; empty: 1/32", least=0.0)
+    l1_coefficient: tuple[float, ...] = _flag(
+        (),
+        "sweep",
+        "weight of the L1 or Lp loss; empty: 1 for relu, gated and p_anneal, 0.001 for tied and thresholding",
+        least=0.0,
+    )
+    l0_coefficient: tuple[float, ...] = _flag((), "sweep", "jumprelu: weight of the sparsity loss; empty: 0.1", least=0.0)
+    auxk_coefficient: tuple[float, ...] = _flag(
+        (), "sweep", "topk, batch_topk, matryoshka, group_max: weight of AuxK; empty: 1/32", least=0.0
+    )
     bias_decay: tuple[float, ...] = _flag(
-        (), "sweep", "tied: weight of the encoder bias's norm in the loss; empty: 0", least=0.0
+        (), "sweep", "relu, tied: weight of the encoder bias's norm in the loss; empty: 0", least=0.0
+    )
+    bandwidth: tuple[float, ...] = _flag((), "sweep", "jumprelu: width of the kernel; empty: 0.05", least=1e-9)
+    target_l0: tuple[float, ...] = _flag(
+        (), "sweep", "jumprelu: L0 aimed at by its quadratic and dictionary_learning forms; empty: 32", least=1e-9
+    )
+    tanh_scale: tuple[float, ...] = _flag((), "sweep", "jumprelu: slope in its anthropic2025 form; empty: 4", least=0.0)
+    pre_act_coefficient: tuple[float, ...] = _flag(
+        (), "sweep", "jumprelu: weight of the pre-activation loss in its anthropic2025 form; empty: 3e-6", least=0.0
+    )
+    p_start: tuple[float, ...] = _flag((), "sweep", "p_anneal: the power at the start; empty: 1", least=1e-9)
+    p_end: tuple[float, ...] = _flag((), "sweep", "p_anneal: the power at the end; empty: 0.2", least=1e-9)
+    residual_threshold: tuple[float, ...] = _flag(
+        (), "sweep", "matching_pursuit: norm of a residual that needs no further latent, in scaled rows; empty: 0", least=0.0
     )
 
-    relu_form: str = _flag("bricken2023", "train", "relu: form of the loss", choices=("bricken2023", "april2024"))
-    topk_form: str = _flag(
-        "gao2024", "train", "topk: form of the loss", choices=("gao2024", "saelens", "sparsify", "dictionary_learning")
+    relu_form: str = _flag(
+        "bricken2023", "form", "relu: form of the loss", choices=("bricken2023", "april2024", "openai", "sparse_coding")
     )
+    ghost_gradients: bool = _flag(False, "form", "relu: ghost gradients for dead latents")
+    tied_normalise: bool = _flag(True, "form", "tied: divide the dictionary's rows by their norms")
+    tied_decoder_bias: bool = _flag(False, "form", "tied: a decoder bias")
+    gated_form: str = _flag("rajamanoharan2024", "form", "gated: form of the loss", choices=("rajamanoharan2024", "saelens"))
+    jumprelu_form: str = _flag(
+        "rajamanoharan2024",
+        "form",
+        "jumprelu: form of the loss",
+        choices=("rajamanoharan2024", "saelens", "anthropic2025", "quadratic", "dictionary_learning"),
+    )
+    topk_form: str = _flag("gao2024", "form", "topk: form of the loss", choices=_CHOSEN_FORMS)
+    multi_topk: bool = _flag(False, "form", "topk: add the loss of the 4k largest latents, weighed by 1/8")
+    batch_topk_form: str = _flag("dictionary_learning", "form", "batch_topk: form of the loss", choices=_CHOSEN_FORMS)
+    group_max_form: str = _flag("sparsify", "form", "group_max: form of the loss", choices=_CHOSEN_FORMS)
+    k_aux: int = _flag(0, "form", "dead latents that AuxK decodes; 0: half the width that is predicted", least=0)
+    threshold_rate: float = _flag(
+        0.01, "form", "batch_topk, matryoshka: weight of a batch in the threshold's average", least=1e-9, most=1.0
+    )
+    matryoshka_form: str = _flag(
+        "bussmann2025",
+        "form",
+        "matryoshka: form of the loss",
+        choices=("bussmann2025", "saelens", "dictionary_learning"),
+    )
+    matryoshka_prefixes: tuple[float, ...] = _flag(
+        (0.0625, 0.125, 0.25, 0.5, 1.0),
+        "form",
+        "matryoshka: the nested dictionaries, as shares of the latents",
+        least=1e-9,
+        most=1.0,
+    )
+    matryoshka_auxk: bool = _flag(False, "form", "matryoshka: AuxK for each level by itself")
+    lp_function: str = _flag("Lp^p", "form", "p_anneal: the sparsity loss", choices=("Lp^p", "Lp"))
+    anneal_start: float = _flag(
+        0.25, "form", "p_anneal: share of the training before the power's first change", least=0.0, most=0.99
+    )
+    skip: bool = _flag(False, "form", "transcoders: a linear path beside the latents")
+    decoder_init_norm: float = _flag(
+        0.0, "form", "norm of the decoder's rows at the start; 0: the architecture's own", least=0.0
+    )
+    sae_dtype: str = _flag("float32", "form", "of the operands of the autoencoders' matrix products", choices=DTYPES)
+
     training_tokens: int = _flag(3_000_000, "train", "rows to train on; more than the store holds are further passes", least=1)
     batch_size: int = _flag(2048, "train", "rows (tokens) a step", least=2)
     normalize_activations: str = _flag(
         "expected_average_only_in",
         "train",
-        "scale rows so that their mean norm is √d_in while training; undone in what is exported",
-        choices=("none", "expected_average_only_in"),
+        "scale rows: all by one number, to a mean norm of √d_in, undone in what is exported; or each by itself",
+        choices=("none", "expected_average_only_in", "constant_norm_rescale", "layer_norm"),
     )
+    b_dec_init: str = _flag("mean", "train", "where decoder biases start", choices=("mean", "geometric_median", "zeros"))
+    optimizer: str = _flag("adam", "train", "from optax", choices=("adam", "adamw", "signum", "muon", "adafactor"))
+    adam_b1: float = _flag(0.9, "train", "decay of the first moment (and signum's momentum)", least=0.0, most=0.999999)
+    adam_b2: float = _flag(0.999, "train", "decay of the second moment", least=0.0, most=0.9999999)
+    adam_eps: float = _flag(1e-8, "train", "added to the second moment's root", least=0.0)
+    weight_decay: float = _flag(0.0, "train", "adamw, muon: decoupled weight decay", least=0.0)
+    lr_schedule: str = _flag(
+        "constant", "train", "between warm-up and tail; cosine falls to a tenth", choices=("constant", "cosine")
+    )
+    lr_cycles: int = _flag(1, "train", "cosines one after the other, each starting again at the peak", least=1)
     lr_warm_up_steps: int = _flag(50, "train", "steps over which the learning rate rises linearly", least=0)
     lr_decay_fraction: float = _flag(
         0.2, "train", "last share of training in which the learning rate falls linearly to 0", least=0.0, most=1.0
     )
-    sparsity_warm_up_steps: int = _flag(
-        200, "train", "relu, tied: steps over which l1_coefficient rises linearly from 0", least=0
-    )
+    sparsity_warm_up_steps: int = _flag(200, "train", "steps over which l1 and l0 coefficients rise linearly from 0", least=0)
+    k_anneal_from: int = _flag(0, "train", "k at the start, falling linearly to each member's own; 0: its own", least=0)
+    k_anneal_steps: int = _flag(1000, "train", "steps of that fall", least=1)
     gradient_clip: float = _flag(0.0, "train", "largest norm of one autoencoder's gradient; 0: no clipping", least=0.0)
     dead_window_steps: int = _flag(200, "train", "a latent that did not fire for this many steps counts as dead", least=1)
+    resample_every_steps: int = _flag(
+        0, "train", "steps between two resamplings of dead latents (Bricken et al.); 0: none", least=0
+    )
+    resample_times: int = _flag(4, "train", "resamplings in all", least=1)
+    resample_window_steps: int = _flag(
+        0, "train", "a latent is resampled that did not fire for this many steps; 0: half of --resample_every_steps", least=0
+    )
+    resample_rows: int = _flag(
+        65_536, "train", "rows that badly reconstructed inputs are chosen from (the paper: 819,200)", least=1
+    )
     shuffle_seed: int = _flag(0, "train", "of the order of the rows", least=0, most=_SEEDS)
+    sae: tuple[str, ...] = _flag(
+        (),
+        "train",
+        "autoencoders of any known format (a directory, or a Hub id[:subfolder]): training starts from the one given; "
+        "evaluate measures them all",
+    )
 
     bootstrap_samples: int = _flag(1000, "evaluate", "resamples of documents for confidence intervals; 0: none", least=0)
     probe_tokens: int = _flag(
@@ -131,119 +225,12 @@ class Config:
     )
 
 
-_KINDS = typing.get_type_hints(Config)
-_FIELDS = {field.name: field for field in dataclasses.fields(Config)}
-
-
-class _ListParser(flags.ArgumentParser):
-    """Parses `a,b,c` to a tuple of one element type."""
-
-    def __init__(self, element: type):
-        self._element = element
-        self.syntactic_help = f"a comma-separated list of {element.__name__}"
-
-    def parse(self, argument: Any) -> tuple:
-        if isinstance(argument, (tuple, list)):
-            return tuple(argument)
-        try:
-            return tuple(self._element(part.strip()) for part in argument.split(",") if part.strip())
-        except ValueError as error:
-            raise ValueError(f"must be {self.syntactic_help}") from error
-
-    def flag_type(self) -> str:
-        return "list"
-
-
-class _ListSerializer(flags.ArgumentSerializer):
-    def serialize(self, value: tuple) -> str:
-        return ",".join(str(part) for part in value)
-
-
-def define(flag_values: flags.FlagValues) -> None:
-    """Makes one absl flag of each field."""
-    scalar = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-    for name, field in _FIELDS.items():
-        text, kind = field.metadata["help"], _KINDS[name]
-        if kind in scalar:
-            scalar[kind](name, field.default, text, flag_values=flag_values)
-        else:
-            parser = _ListParser(typing.get_args(kind)[0])
-            flags.DEFINE(parser, name, field.default, text, flag_values, _ListSerializer())
-
-
-def from_flags(flag_values: flags.FlagValues) -> Config:
-    """The Config that the parsed flags say.
-
-    Raises:
-      InputError: a value that is not allowed; the message names the flag.
-    """
-    config = Config(**{name: flag_values[name].value for name in _FIELDS})
-    for name in _FIELDS:
-        _check(name, getattr(config, name))
-    if not config.tasks:
-        raise InputError(f"--tasks: none given; choose from {', '.join(TASKS)}")
-    if config.d_sae and flag_values["expansion_factor"].present:
-        raise InputError(
-            f"--d_sae={_text(config.d_sae)} and --expansion_factor={_text(config.expansion_factor)}: both set the number "
-            "of latents; give one of them"
-        )
-    return config
-
-
-def _check(name: str, value: Any) -> None:
-    about = _FIELDS[name].metadata
-    is_list = isinstance(value, tuple)
-    for part in value if is_list else (value,):
-        if part is None or (part == "" and _FIELDS[name].default):
-            raise InputError(f"--{name}: no value given; give one, or leave the flag out")
-        if about["choices"] and part not in about["choices"]:
-            raise InputError(f"--{name}={part}: not known; allowed are {', '.join(about['choices'])}")
-        if about["least"] is not None and not part >= about["least"]:
-            raise InputError(f"--{name}={part}: must be at least {about['least']:g}")
-        if about["most"] is not None and not part <= about["most"]:
-            raise InputError(f"--{name}={part}: must be at most {about['most']:g}")
-        if isinstance(part, float) and part in (float("inf"), float("-inf")):
-            raise InputError(f"--{name}={part}: must be a finite number")
-    if is_list and len(set(value)) < len(value):
-        raise InputError(f"--{name}={_text(value)}: a value is given twice; give each once")
-    if is_list and not value and _FIELDS[name].default:
-        raise InputError(f"--{name}: an empty list; give at least one value")
+KINDS = typing.get_type_hints(Config)
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def settings_of(config: Config, task: str) -> dict[str, Any]:
     """The flags that shape what `task` writes, as JSON values."""
     sections = SECTIONS_OF_TASK[task]
-    values = {name: getattr(config, name) for name, f in _FIELDS.items() if f.metadata["section"] in sections}
+    values = {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["section"] in sections}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
-
-
-def to_flagfile(config: Config) -> str:
-    """A flagfile that repeats the run exactly; an empty list is left at its default."""
-    lines = []
-    for name in _FIELDS:
-        value = getattr(config, name)
-        if isinstance(value, bool):
-            lines.append(f"--{name}" if value else f"--no{name}")
-        elif value not in ((), "") and not (name == "expansion_factor" and config.d_sae):
-            lines.append(f"--{name}={_text(value)}")
-    return "\n".join(lines) + "\n"
-
-
-def help_text() -> str:
-    """What `--help` prints: every flag by section, with its default."""
-    lines = ["python launch.py [--flagfile=FILE] [--flag=value …]", ""]
-    lines += ["Later flags win over earlier ones. Lists are comma-separated. --flagfile reads flags from a file, one a line."]
-    for section, title in SECTION_TITLES.items():
-        lines += ["", f"{title}:"]
-        for name, field in _FIELDS.items():
-            if field.metadata["section"] == section:
-                default, kind = field.default, _KINDS[name]
-                shown = ("yes" if default else "no") if kind is bool else _text(default) or "empty"
-                allowed = f" [{', '.join(field.metadata['choices'])}]" if field.metadata["choices"] else ""
-                flag = f"--[no]{name}" if kind is bool else f"--{name}"
-                lines.append(f"  {flag:<26} {field.metadata['help']}{allowed} (default: {shown})")
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)

@@ -8,15 +8,16 @@ import pytest
 from absl import flags
 
 from saejax import config as config_lib
+from saejax import flags as flags_lib
 from saejax.config import Config
 from saejax.errors import InputError
 
 
 def parse(*arguments: str) -> Config:
     values = flags.FlagValues()
-    config_lib.define(values)
+    flags_lib.define(values)
     values(["launch.py", *arguments])
-    return config_lib.from_flags(values)
+    return flags_lib.from_flags(values)
 
 
 def test_no_flags_are_the_defaults():
@@ -34,11 +35,11 @@ def test_lists_and_scalars():
 )
 def test_the_flagfile_repeats_the_run(arguments):
     config = parse(*arguments)
-    assert parse(*config_lib.to_flagfile(config).splitlines()) == config
+    assert parse(*flags_lib.to_flagfile(config).splitlines()) == config
 
 
 def test_every_flag_has_a_help_text_that_help_prints():
-    text = config_lib.help_text()
+    text = flags_lib.help_text()
     for field in dataclasses.fields(Config):
         assert field.metadata["help"] and field.metadata["help"] in text
         assert f"--{field.name}" in text or f"--[no]{field.name}" in text

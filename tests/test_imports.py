@@ -21,7 +21,8 @@ ROOMS = {
     "interop": {"sae"},
     "workdir": set(),
     "config": set(),
-    "tasks": {"lm", "sae", "activations", "training", "evaluation", "interop", "workdir", "config"},
+    "flags": {"config"},
+    "tasks": {"lm", "sae", "activations", "training", "evaluation", "interop", "workdir", "config", "flags"},
 }
 
 

@@ -33,9 +33,12 @@ class Statistics(NamedTuple):
     mean_norm: float
 
 
-def rows_per_chunk(width: int) -> int:
-    """Rows of a chunk of about 4 MB."""
-    return max(1, CHUNK_BYTES // (2 * width))
+def rows_per_chunk(widest: int) -> int:
+    """Rows of a chunk of at most 4 MB, where the widest site has so many dimensions.
+
+    Sites of one run have chunks of as many rows, so that their rows are shuffled alike: a transcoder reads two of them.
+    """
+    return max(1, CHUNK_BYTES // (2 * widest))
 
 
 def _open(directory: Path, **spec) -> ts.TensorStore:
@@ -55,17 +58,18 @@ class StoreWriter:
     the caller appends from row `n_done_at_open`.
     """
 
-    def __init__(self, directory: Path, addresses: np.ndarray, width: int):
+    def __init__(self, directory: Path, addresses: np.ndarray, width: int, chunk_rows: int | None = None):
         """Opens or makes the store.
 
         Args:
           directory: its folder.
           addresses: int64 [n_rows], of every row that will be written.
           width: D.
+          chunk_rows: rows of a chunk; None for `rows_per_chunk(width)`.
         """
         self._directory = directory
         self.n_rows, self.width = len(addresses), width
-        self._chunk = rows_per_chunk(width)
+        self._chunk = chunk_rows or rows_per_chunk(width)
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / "progress.json").exists():
             np.save(directory / "addresses.npy", addresses)
@@ -137,8 +141,14 @@ class StoredActivations:
     in an order drawn from (seed, pass, group). So any step's rows follow from (seed, step), and disks are read in large pieces.
     """
 
-    def __init__(self, directory: Path, *, batch_size: int, seed: int, buffer_bytes: int = 256 * 2**20):
+    def __init__(self, directory: Path, *, batch_size: int, seed: int, chunks_a_group: int = 64):
         """Opens a complete store.
+
+        Args:
+          directory: its folder.
+          batch_size: B.
+          seed: of the shuffling.
+          chunks_a_group: chunks that are shuffled together, of at most 4 MB each.
 
         Raises:
           InputError: a store that is absent or incomplete.
@@ -154,8 +164,8 @@ class StoredActivations:
             )
         self.statistics = Statistics(np.asarray(progress["sum_D"]) / self.n_rows, progress["sum_norm"] / self.n_rows)
         self.batch_size, self._seed = batch_size, seed
-        self._chunk = rows_per_chunk(self.width)
-        self._chunks_a_group = max(1, buffer_bytes // (self._chunk * self.width * 2))
+        self._chunk = self._array.chunk_layout.read_chunk.shape[0]
+        self._chunks_a_group = chunks_a_group
         self._groups: dict[tuple[int, int], np.ndarray] = {}
 
     def batches(self, step: int, n_steps: int) -> np.ndarray:

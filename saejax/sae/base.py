@@ -1,6 +1,7 @@
 """The types every architecture is made of, and the mathematics that several share.
 
-Letters of shapes: B batch (rows), D width of the site (d_in), F latents (d_sae).
+Letters of shapes: B batch (rows), D width of the site read (d_in), E width of the site predicted (D for an autoencoder), F
+latents (d_sae).
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ class LossContext(NamedTuple):
       dead_F: bool, the latents that count as dead before this batch.
       any_dead: bool scalar, whether any member of the ensemble has a dead latent; the same for all members, so that
         work on dead latents can be skipped under `vmap`.
-      sparsity_scale: float scalar in [0, 1], the warm-up of the sparsity loss.
+      step: int32 scalar, updates done before this one.
+      n_steps: updates in all.
     """
 
     dead_F: jax.Array
     any_dead: jax.Array
-    sparsity_scale: jax.Array
+    step: jax.Array
+    n_steps: int
 
 
 class LossAux(NamedTuple):
@@ -40,32 +43,45 @@ class LossAux(NamedTuple):
     Attributes:
       fired_F: bool, the latents active on any row of the batch.
       metrics: float scalars by name, the terms of the loss among them.
+      observed: what `after_update` needs of this batch, by name.
     """
 
     fired_F: jax.Array
     metrics: dict[str, jax.Array]
+    observed: dict[str, jax.Array]
+
+
+def _same_gradients(params: Params, grads: Params) -> Params:
+    return grads
+
+
+def _same_params(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
+    return params
 
 
 class SparseAutoencoder(NamedTuple):
     """An architecture with its static options, as a tuple of pure functions (as optax's GradientTransformation is).
 
     Attributes:
-      init: (key, b_dec_D) -> params; `b_dec_D` is where the decoder's bias starts, where there is one.
-      encode: (params, hparams, x_BxD) -> f_BxF.
-      decode: (params, f_BxF) -> x_hat_BxD.
-      loss: (params, hparams, x_BxD, context) -> (loss, LossAux).
+      init: (key, b_dec_E) -> params; `b_dec_E` is where the decoder's bias starts, where there is one.
+      encode: (params, hparams, x_BxD) -> f_BxF, as in training.
+      decode: (params, f_BxF, x_BxD) -> y_hat_BxE; the input is for a skip path.
+      loss: (params, hparams, x_BxD, y_BxE, context) -> (loss, LossAux); y is x for an autoencoder.
+      export: (params, hparams) -> InferenceSAE, the common form in which what was trained is kept.
       project_gradients: (params, grads) -> grads, before the optimizer.
-      after_update: params -> params, after the optimizer (a constraint, such as unit norms).
-      export: (params, hparams) -> InferenceSAE, the common form in which the trained autoencoder is kept.
+      after_update: (params, before, observed, context) -> params, after the optimizer: a constraint, such as unit norms, and
+        what is remembered, from the parameters `before` the update and the batch's `LossAux.observed`.
+      remembered: names of parameters that `after_update` alone changes; the optimizer does not see them.
     """
 
     init: Callable[[jax.Array, jax.Array], Params]
     encode: Callable[[Params, HParams, jax.Array], jax.Array]
-    decode: Callable[[Params, jax.Array], jax.Array]
-    loss: Callable[[Params, HParams, jax.Array, LossContext], tuple[jax.Array, LossAux]]
-    project_gradients: Callable[[Params, Params], Params]
-    after_update: Callable[[Params], Params]
+    decode: Callable[[Params, jax.Array, jax.Array], jax.Array]
+    loss: Callable[[Params, HParams, jax.Array, jax.Array, LossContext], tuple[jax.Array, LossAux]]
     export: Callable[[Params, HParams], InferenceSAE]
+    project_gradients: Callable[[Params, Params], Params] = _same_gradients
+    after_update: Callable[[Params, Params, dict[str, jax.Array], LossContext], Params] = _same_params
+    remembered: tuple[str, ...] = ()
 
 
 def unit_rows(W_FxD: jax.Array) -> jax.Array:
@@ -78,13 +94,23 @@ def random_unit_rows(key: jax.Array, n_rows: int, width: int) -> jax.Array:
     return unit_rows(jax.random.normal(key, (n_rows, width)))
 
 
-def without_parallel_part(grad_FxD: jax.Array, W_FxD: jax.Array) -> jax.Array:
-    """A gradient less its component along each row, so that a step keeps the rows' norms to first order.
+def without_parallel_part(params: Params, grads: Params) -> Params:
+    """Gradients, that of W_dec less its component along each row, so that a step keeps the rows' norms to first order.
 
     Source: Bricken et al. 2023, "Towards Monosemanticity", Autoencoder training.
     """
-    unit_FxD = unit_rows(W_FxD)
-    return grad_FxD - jnp.sum(grad_FxD * unit_FxD, axis=-1, keepdims=True) * unit_FxD
+    unit_FxD, grad_FxD = unit_rows(params["W_dec"]), grads["W_dec"]
+    return {**grads, "W_dec": grad_FxD - jnp.sum(grad_FxD * unit_FxD, axis=-1, keepdims=True) * unit_FxD}
+
+
+def with_unit_rows(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
+    """Parameters, the rows of W_dec brought back to unit norm: an `after_update`."""
+    return {**params, "W_dec": unit_rows(params["W_dec"])}
+
+
+def sum_of_squares(difference_BxD: jax.Array) -> jax.Array:
+    """Σ over dimensions, mean over rows, of the squares: the reconstruction loss of most papers, a scalar."""
+    return jnp.sum(jnp.square(difference_BxD)) / difference_BxD.shape[0]
 
 
 def total_variance(x_BxD: jax.Array) -> jax.Array:
@@ -92,14 +118,20 @@ def total_variance(x_BxD: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(x_BxD - x_BxD.mean(0)))
 
 
-def summary(x_BxD: jax.Array, x_hat_BxD: jax.Array, f_BxF: jax.Array, **terms: jax.Array) -> LossAux:
-    """The metrics every architecture logs, with its own loss terms: mse (summed over D), fvu of the batch, l0."""
-    error = jnp.sum(jnp.square(x_BxD - x_hat_BxD))
+def summary(
+    y_BxE: jax.Array,
+    y_hat_BxE: jax.Array,
+    f_BxF: jax.Array,
+    observed: dict[str, jax.Array] | None = None,
+    **terms: jax.Array,
+) -> LossAux:
+    """The metrics every architecture logs, with its own loss terms: mse (summed over E), fvu of the batch, l0."""
+    error = jnp.sum(jnp.square(y_BxE - y_hat_BxE))
     count_F = jnp.sum(f_BxF != 0, axis=0, dtype=jnp.int32)
     metrics = {
-        "mse": error / x_BxD.shape[0],
-        "fvu": error / total_variance(x_BxD),
-        "l0": jnp.sum(count_F) / x_BxD.shape[0],
+        "mse": error / y_BxE.shape[0],
+        "fvu": error / total_variance(y_BxE),
+        "l0": jnp.sum(count_F) / y_BxE.shape[0],
         **terms,
     }
-    return LossAux(count_F > 0, jax.lax.stop_gradient(metrics))
+    return LossAux(count_F > 0, *jax.lax.stop_gradient((metrics, observed or {})))

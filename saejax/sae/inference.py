@@ -123,9 +123,7 @@ class InferenceSAE:
         """
         target_scale = scale if target_scale is None else target_scale
         if self.activation == "thresholding" and scale != 1.0:  # its σ has a scale of its own
-            return self.replace(
-                W_enc=self.W_enc * scale, W_dec=self.W_dec / target_scale, b_dec=self.b_dec / target_scale
-            )
+            return self.replace(W_enc=self.W_enc * scale, W_dec=self.W_dec / target_scale, b_dec=self.b_dec / target_scale)
         biases = {
             name: getattr(self, name) / scale
             for name in ("b_enc", "threshold", "b_mag", "residual_threshold")

@@ -6,6 +6,7 @@ import importlib
 
 from saejax import config as config_lib
 from saejax import console, files
+from saejax import flags as flags_lib
 from saejax.config import Config
 from saejax.tasks import check
 from saejax.workdir import Workdir
@@ -24,7 +25,7 @@ def run(config: Config) -> None:
             workdir.check(task, config_lib.settings_of(config, task))
     check.all_flags(config, workdir, order)
     with workdir.locked():
-        files.write_text(workdir.path / "flags.txt", config_lib.to_flagfile(config))
+        files.write_text(workdir.path / "flags.txt", flags_lib.to_flagfile(config))
         for task in order:
             module = importlib.import_module(f"saejax.tasks.{task}")
             if workdir.is_complete(task):

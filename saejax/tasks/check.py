@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
-from saejax.tasks import inputs, pretrain, tracking, train
+from saejax.tasks import inputs, pretrain, sweep, tracking
 from saejax.workdir import Workdir
 
 
@@ -21,7 +21,7 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     if set(tasks) <= {"pretrain"}:
         return
     lm = inputs.model_config(config, workdir, tasks)
-    sites.check_sites(config.hook_name, lm.n_layer)
+    sites.check_sites(inputs.hooks(config), lm.n_layer)
     if config.context_size > lm.n_positions:
         raise InputError(
             f"--context_size={config.context_size}: {config.model} has {lm.n_positions} positions; give at most that many"
@@ -31,5 +31,9 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
             f"--checkpoint_every_steps={config.checkpoint_every_steps}: must be a multiple of "
             f"--log_every_steps={config.log_every_steps}, so that a resumed run writes the same metrics"
         )
-    train.grid(config, lm)
-    train.n_steps(config)
+    for group in sweep.grid(config, lm):
+        if config.k_anneal_from and (group.options.get("k_max") or group.architecture == "group_max"):
+            raise InputError(
+                f"--k_anneal_from={config.k_anneal_from}: {group.architecture} is made for its own k; leave it out"
+            )
+    sweep.n_steps(config)

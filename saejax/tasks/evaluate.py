@@ -16,13 +16,13 @@ from saejax.evaluation.splice import Spliced
 from saejax.evaluation.survey import survey
 from saejax.interop import saelens
 from saejax.lm import tokenizer, weights
-from saejax.tasks import evaluation_tables, inputs, probes, train
+from saejax.tasks import evaluation_tables, inputs, probes, sweep
 from saejax.workdir import Workdir
 
 MOST_COMPARED = 12  # members a site whose dictionaries are compared with each other: pairs grow with the square
 
 
-class Sweep(NamedTuple):
+class Swept(NamedTuple):
     """What is evaluated: members by name; for plots, what a member's colour stands for and the text beside its point."""
 
     members: dict[str, Spliced]
@@ -35,31 +35,31 @@ def do(config: Config, workdir: Workdir) -> dict:
     directory = inputs.model_directory(config, workdir)
     lm, params = weights.load(directory)
     model = splice.LanguageModel(params, lm, jnp.dtype(config.dtype))
-    sweep = _sweep(config, workdir, lm)
+    swept = _load(config, workdir, lm)
     held_out = inputs.windows(config, workdir)["held_out"]
     keep_NxL = inputs.kept_positions(config, held_out, tokenizer.load(directory).token_to_id(weights.END_OF_TEXT))
     document_NxL = intervals.document_of_positions(held_out.starts, held_out.tokens_NxL.shape)
     batch_windows = max(1, config.eval_batch_size // config.context_size)
-    sites = sorted({site for member in sweep.members.values() for site in (member.reads, member.writes)})
+    sites = sorted({site for member in swept.members.values() for site in (member.reads, member.writes)})
     text = (held_out.tokens_NxL, keep_NxL)
     found = survey(model, sites, *text, batch_windows=batch_windows, n_sample=config.probe_tokens)
-    writes = sorted({member.writes for member in sweep.members.values()})
-    everything = {**sweep.members, **calibration.members(writes, found.mean)}
+    writes = sorted({member.writes for member in swept.members.values()})
+    everything = {**swept.members, **calibration.members(writes, found.mean)}
     sums = metrics.DocumentSums(int(document_NxL[-1, -1]) + 1)
     with console.progress("evaluate", held_out.tokens_NxL.size, "tokens") as advance:
         for batch in splice.evaluate(model, everything, *text, document_NxL, found.mean, batch_windows=batch_windows):
             sums.add(batch.first_document, batch.sums)
             advance(batch.n_tokens)
-    density = {name: sums.by_name[name]["fired_F"] / keep_NxL.sum() for name in sweep.members}
-    results = _results(config, sums, sweep, everything)
+    density = {name: sums.by_name[name]["fired_F"] / keep_NxL.sum() for name in swept.members}
+    results = _results(config, sums, swept, everything)
     results |= {
         "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         "held_out_tokens": int(held_out.tokens_NxL.size),
         "held_out_rows": int(keep_NxL.sum()),
         "held_out_documents": sums.n_documents,
     }
-    results |= probes.run(config, sweep.members, found, held_out, tokenizer.load(directory), document_NxL)
-    _plot(workdir, results, sweep, density)
+    results |= probes.run(config, swept.members, found, held_out, tokenizer.load(directory), document_NxL)
+    _plot(workdir, results, swept, density)
     files.write_json(workdir.path / "evaluation.json", results)
     evaluation_tables.held_out(results)
     evaluation_tables.latents(results)
@@ -71,33 +71,33 @@ def outputs(config: Config, workdir: Workdir) -> list[Path]:
     return [workdir.path / "evaluation.json", workdir.path / "plots" / "densities.png"]
 
 
-def _sweep(config: Config, workdir: Workdir, lm) -> Sweep:
-    sweep = Sweep({}, {}, {})
-    for group in train.grid(config, lm):
+def _load(config: Config, workdir: Workdir, lm) -> Swept:
+    swept = Swept({}, {}, {})
+    for group in sweep.grid(config, lm):
         for member in group.members:
             path = workdir.path / "saes" / member.name
             if not path.is_dir():
                 raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
-            sweep.members[member.name] = Spliced(group.hook_name, group.hook_name, saelens.load(path))
-            sweep.families[member.name] = group.name
-            sweep.labels[member.name] = member.label
-    return sweep
+            swept.members[member.name] = Spliced(group.sites.hook_name, group.sites.written, saelens.load(path))
+            swept.families[member.name] = group.name
+            swept.labels[member.name] = member.label
+    return swept
 
 
-def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everything: dict[str, Spliced]) -> dict:
+def _results(config: Config, sums: metrics.DocumentSums, swept: Swept, everything: dict[str, Spliced]) -> dict:
     """What follows from the sums alone, once the self-test has been passed."""
     summary = splice.summarise(sums.totals(), everything)
     allowed = calibration.tolerance(config.dtype)
     by_site: dict[str, list[str]] = {}
-    for name, member in sweep.members.items():
+    for name, member in swept.members.items():
         by_site.setdefault(member.writes, []).append(name)
     self_test = {site: calibration.checks(summary["members"], site, allowed) for site in by_site}
     for site, checks in self_test.items():
         calibration.verify(site, checks)
-    members = {name: summary["members"][name] for name in sweep.members}
+    members = {name: summary["members"][name] for name in swept.members}
     sites = {site: {name: members[name] for name in names} for site, names in by_site.items()}
     frontier = {site: pareto.frontier(own, "ce_recovered", higher_is_better=True) for site, own in sites.items()}
-    by_document = intervals.bootstrap(sums.by_name, sweep.members, n_samples=config.bootstrap_samples)
+    by_document = intervals.bootstrap(sums.by_name, swept.members, n_samples=config.bootstrap_samples)
     if not by_document and config.bootstrap_samples:
         console.log(f"evaluate: no intervals: fewer than {intervals.FEWEST_DOCUMENTS} held-out documents")
     return {
@@ -107,12 +107,12 @@ def _results(config: Config, sums: metrics.DocumentSums, sweep: Sweep, everythin
         "self_test": self_test,
         "recommended": {site: dict(zip(("member", "reason"), pareto.recommend(own))) for site, own in sites.items()},
         "frontier": frontier,
-        **_dictionaries(sweep, by_site, frontier),
+        **_dictionaries(swept, by_site, frontier),
     }
 
 
-def _dictionaries(sweep: Sweep, by_site: dict[str, list[str]], frontier: dict[str, list[str]]) -> dict:
-    atoms = {name: member.sae.W_dec for name, member in sweep.members.items()}
+def _dictionaries(swept: Swept, by_site: dict[str, list[str]], frontier: dict[str, list[str]]) -> dict:
+    atoms = {name: member.sae.W_dec for name, member in swept.members.items()}
     found = {"dictionaries": {name: dictionaries.describe(W_FxE) for name, W_FxE in atoms.items()}, "mmcs": {}}
     for site, names in by_site.items():
         if len(names) > MOST_COMPARED:
@@ -123,20 +123,20 @@ def _dictionaries(sweep: Sweep, by_site: dict[str, list[str]], frontier: dict[st
     return found
 
 
-def _plot(workdir: Workdir, results: dict, sweep: Sweep, density: dict[str, np.ndarray]) -> None:
+def _plot(workdir: Workdir, results: dict, swept: Swept, density: dict[str, np.ndarray]) -> None:
     folder = workdir.path / "plots"
     folder.mkdir(exist_ok=True)
     one_site = len(results["recommended"]) == 1
     for site, about in results["recommended"].items():
-        own = {name: m for name, m in results["members"].items() if sweep.members[name].writes == site}
+        own = {name: m for name, m in results["members"].items() if swept.members[name].writes == site}
         path = folder / ("pareto.png" if one_site else f"pareto-{site}.png")
-        plots.pareto(path, own, {n: sweep.families[n] for n in own}, sweep.labels, about["member"], results["intervals"])
+        plots.pareto(path, own, {n: swept.families[n] for n in own}, swept.labels, about["member"], results["intervals"])
         if site in results["mmcs"]:
-            names = {name: f"{sweep.families[name].removeprefix(f'{site}-')} {sweep.labels[name]}" for name in own}
+            names = {name: f"{swept.families[name].removeprefix(f'{site}-')} {swept.labels[name]}" for name in own}
             heatmap.mmcs(folder / ("mmcs.png" if one_site else f"mmcs-{site}.png"), results["mmcs"][site], names)
-    plots.densities(folder / "densities.png", density, results["held_out_rows"], sweep.families, sweep.labels)
+    plots.densities(folder / "densities.png", density, results["held_out_rows"], swept.families, swept.labels)
     lines = [line for line in metrics_log.read(workdir.path / "metrics.jsonl") if line["task"] == "train"]
-    plots.loss_curves(folder / "loss_curves.png", lines, sweep.families, sweep.labels)
+    plots.loss_curves(folder / "loss_curves.png", lines, swept.families, swept.labels)
 
 
 def _histogram(share_F: np.ndarray) -> dict[str, list]:

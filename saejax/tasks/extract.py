@@ -10,7 +10,7 @@ import numpy as np
 
 from saejax import console
 from saejax.activations.harvest import harvest
-from saejax.activations.store import StoreWriter
+from saejax.activations.store import StoreWriter, rows_per_chunk
 from saejax.config import Config
 from saejax.lm import sites, tokenizer, weights
 from saejax.tasks import inputs
@@ -26,13 +26,12 @@ def do(config: Config, workdir: Workdir) -> dict:
     end_of_text = tokenizer.load(directory).token_to_id(weights.END_OF_TEXT)
     keep_NxL = inputs.kept_positions(config, train, end_of_text)
     addresses = np.flatnonzero(keep_NxL)
+    hooks = inputs.hooks(config)
+    widths = {hook: sites.site_width(hook, n_embd=lm.n_embd, n_inner=lm.inner) for hook in hooks}
+    chunk = rows_per_chunk(max(widths.values()))
     writers = {
-        hook: StoreWriter(
-            inputs.activations_directory(workdir, hook),
-            addresses,
-            sites.site_width(hook, n_embd=lm.n_embd, n_inner=lm.inner),
-        )
-        for hook in config.hook_name
+        hook: StoreWriter(inputs.activations_directory(workdir, hook), addresses, width, chunk)
+        for hook, width in widths.items()
     }
     batch_windows = max(1, config.extract_batch_size // config.context_size)
     rows_before_batch = np.concatenate([[0], np.cumsum(keep_NxL.sum(1))])[::batch_windows]
@@ -42,7 +41,7 @@ def do(config: Config, workdir: Workdir) -> dict:
         params,
         train.tokens_NxL,
         config=lm,
-        sites=config.hook_name,
+        sites=hooks,
         dtype=jnp.dtype(config.dtype),
         batch_windows=batch_windows,
         first_batch=first_batch,
@@ -67,5 +66,5 @@ def do(config: Config, workdir: Workdir) -> dict:
 
 def outputs(config: Config, workdir: Workdir) -> list[Path]:
     """What a complete task has left."""
-    stores = [inputs.activations_directory(workdir, hook) / "progress.json" for hook in config.hook_name]
+    stores = [inputs.activations_directory(workdir, hook) / "progress.json" for hook in inputs.hooks(config)]
     return [workdir.path / "tokens", *stores]

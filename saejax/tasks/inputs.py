@@ -46,6 +46,11 @@ def lm_from_flags(config: Config, vocab_size: int) -> gpt2.GPT2Config:
     return gpt2.GPT2Config(vocab_size, config.context_size, config.lm_n_embd, config.lm_n_layer, config.lm_n_head)
 
 
+def hooks(config: Config) -> tuple[str, ...]:
+    """Every site whose activations are needed: those that are read and those that transcoders predict."""
+    return tuple(dict.fromkeys((*config.hook_name, *config.target_hook_name)))
+
+
 def activations_directory(workdir: Workdir, hook_name: str) -> Path:
     """Where a site's activations lie."""
     return workdir.path / "activations" / hook_name

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saejax.activations.statistics import geometric_median
 from saejax.activations.store import StoredActivations
 from saejax.config import Config
-from saejax.errors import InputError
 from saejax.interop import saelens
-from saejax.lm import sites, weights
-from saejax.lm.gpt2 import GPT2Config
+from saejax.lm import weights
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.registry import ARCHITECTURES
-from saejax.tasks import inputs, tracking
+from saejax.sae.scaling import PER_ROW, normalize
+from saejax.tasks import inputs, sweep, tracking
 from saejax.training import loop
 from saejax.training.ensemble import Ensemble, ensemble, member
-from saejax.training.grid import Group, groups
-from saejax.training.schedules import Schedules
-from saejax.training.step import StepOptions, TrainState
+from saejax.training.step import TrainState
 from saejax.workdir import Workdir
 
 DENSITY_ROWS = 65_536
+SAMPLE_ROWS = 16_384
 
 
 def do(config: Config, workdir: Workdir) -> dict:
@@ -35,38 +34,33 @@ def do(config: Config, workdir: Workdir) -> dict:
         hook: StoredActivations(
             inputs.activations_directory(workdir, hook), batch_size=config.batch_size, seed=config.shuffle_seed
         )
-        for hook in config.hook_name
+        for hook in inputs.hooks(config)
     }
-    steps = n_steps(config)
     lm = weights.load_config(inputs.model_directory(config, workdir))
-    options = StepOptions(
-        Schedules(steps, config.lr_warm_up_steps, round(config.lr_decay_fraction * steps), config.sparsity_warm_up_steps),
-        gradient_clip=config.gradient_clip,
-        dead_window_steps=config.dead_window_steps,
-    )
-    ensembles = [ensemble(group, options) for group in grid(config, lm)]
     scales = {hook: _scale(config, source) for hook, source in sources.items()}
+    options = sweep.step_options(config)
+    ensembles = [ensemble(group, options, normalize_rows=config.normalize_activations) for group in sweep.grid(config, lm)]
+    rhythm = sweep.rhythm(config)
     start = time.monotonic()
     states, steps_done = loop.train(
         ensembles,
         sources,
         batch_size=config.batch_size,
         scales=scales,
-        b_dec={hook: scales[hook] * source.statistics.mean_D for hook, source in sources.items()},
-        rhythm=loop.Rhythm(steps, config.log_every_steps, config.checkpoint_every_steps),
+        b_dec={e.group.sites.written: _b_dec(config, sources, scales, e.group.sites.written) for e in ensembles},
+        rhythm=rhythm,
         checkpoint_directory=workdir.path / "checkpoints",
         metrics_path=workdir.path / "metrics.jsonl",
         mirror=tracking.mirror(config, workdir),
     )
     seconds = time.monotonic() - start
     for e, state in zip(ensembles, states):
-        hook = e.group.hook_name
-        rows = sources[hook].first_rows(DENSITY_ROWS)
+        rows = sources[e.group.sites.hook_name].first_rows(DENSITY_ROWS)
         for m in range(len(e.group.members)):
-            _export(config, workdir, e, state, m, scales[hook], rows)
+            _export(config, workdir, e, state, m, scales, rows)
     n_members = sum(len(e.group.members) for e in ensembles)
     return {
-        "steps": steps,
+        "steps": rhythm.n_steps,
         "members": n_members,
         "groups": len(ensembles),
         "member_rows_per_second": round(n_members * steps_done * config.batch_size / seconds),
@@ -76,76 +70,58 @@ def do(config: Config, workdir: Workdir) -> dict:
 def outputs(config: Config, workdir: Workdir) -> list[Path]:
     """What a complete task has left."""
     lm = weights.load_config(inputs.model_directory(config, workdir))
-    return [workdir.path / "saes" / m.name / "cfg.json" for group in grid(config, lm) for m in group.members]
-
-
-def n_steps(config: Config) -> int:
-    """Updates in all."""
-    n = config.training_tokens // config.batch_size
-    if not n:
-        raise InputError(
-            f"--training_tokens={config.training_tokens}: less than one step of --batch_size={config.batch_size}; raise it"
-        )
-    return n
-
-
-def grid(config: Config, lm: GPT2Config) -> list[Group]:
-    """The sweep that the flags say, on the sites of a GPT-2.
-
-    Raises:
-      InputError: a list or an option that the chosen architectures cannot use.
-    """
-    for name, architectures in _takers_of_options().items():
-        value = getattr(config, name)
-        if value != getattr(Config, name) and not architectures & set(config.architecture):
-            raise InputError(
-                f"--{name}={value}: --architecture={','.join(config.architecture)} takes no {name}; leave it out, or add "
-                f"{' or '.join(sorted(architectures))}"
-            )
-    return groups(
-        widths={hook: sites.site_width(hook, n_embd=lm.n_embd, n_inner=lm.inner) for hook in config.hook_name},
-        architectures=config.architecture,
-        d_saes=config.d_sae,
-        expansion_factors=config.expansion_factor,
-        learning_rates=config.learning_rate,
-        seeds=config.seed,
-        hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
-        options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
-    )
-
-
-def _takers_of_options() -> dict[str, set[str]]:
-    """{option: the architectures that take it}."""
-    names = {name for row in ARCHITECTURES.values() for name in row.options}
-    return {name: {a for a, row in ARCHITECTURES.items() if name in row.options} for name in names}
+    return [workdir.path / "saes" / m.name / "cfg.json" for group in sweep.grid(config, lm) for m in group.members]
 
 
 def _scale(config: Config, source: StoredActivations) -> float:
-    """The factor on rows while training: √d_in over their mean norm (SAELens's `expected_average_only_in`), or 1."""
-    if config.normalize_activations == "none":
+    """The factor on all rows while training: √d_in over their mean norm (SAELens's `expected_average_only_in`), or 1."""
+    if config.normalize_activations != "expected_average_only_in":
         return 1.0
     return math.sqrt(source.width) / source.statistics.mean_norm
 
 
+def _b_dec(config: Config, sources: Mapping[str, StoredActivations], scales: Mapping[str, float], hook: str) -> np.ndarray:
+    """Where the biases of decoders that write at a site start, float64 [E], in scaled units."""
+    source = sources[hook]
+    if config.b_dec_init == "zeros":
+        return np.zeros(source.width)
+    if config.b_dec_init == "mean" and config.normalize_activations not in PER_ROW:
+        return scales[hook] * source.statistics.mean_D
+    rows = source.batches(0, max(1, SAMPLE_ROWS // config.batch_size)).reshape(-1, source.width).astype(np.float32)
+    rows = np.asarray(normalize(jnp.asarray(scales[hook] * rows), config.normalize_activations)[0])
+    return geometric_median(rows) if config.b_dec_init == "geometric_median" else rows.mean(0, dtype=np.float64)
+
+
 def _export(
-    config: Config, workdir: Workdir, e: Ensemble, state: TrainState, m: int, scale: float, rows_NxD: np.ndarray
+    config: Config,
+    workdir: Workdir,
+    e: Ensemble,
+    state: TrainState,
+    m: int,
+    scales: Mapping[str, float],
+    rows_NxD: np.ndarray,
 ) -> None:
     """Writes one member for raw activations, with its settings."""
     hparams = {name: values[m] for name, values in e.hparams.items()}
+    sites = e.group.sites
     sae = e.sae.export(member(state.params, m), hparams)
-    if sae.activation == "relu":
+    if sae.activation in ("relu", "jumprelu", "gated"):
         sae = sae.with_unit_decoder()
-    sae = sae.for_raw_input(scale)
+    sae = sae.for_raw_input(scales[sites.hook_name], scales[sites.written])
+    if config.normalize_activations in PER_ROW:
+        sae = sae.replace(normalize_activations=config.normalize_activations)
     about = e.group.members[m]
     metadata = {
         "model_name": config.model,
-        "hook_name": e.group.hook_name,
+        "hook_name": sites.hook_name,
         "context_size": config.context_size,
         "prepend_bos": config.prepend_bos,
         "dataset_path": config.dataset,
         "exclude_special_tokens": config.exclude_special,
         "saejax": {"architecture": e.group.architecture, "seed": about.seed, **about.hparams, **e.group.options},
     }
+    if sites.target:
+        metadata["hook_name_out"] = sites.target
     saelens.save(workdir.path / "saes" / about.name, sae, metadata=metadata, density_F=_density(sae, rows_NxD))
 
 

@@ -8,11 +8,30 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saejax.sae.base import HParams, SparseAutoencoder
+from saejax.sae.base import HParams, Params, SparseAutoencoder
 from saejax.sae.registry import ARCHITECTURES
+from saejax.sae.scaling import normalize
 from saejax.training import step as step_lib
 from saejax.training.grid import Group
+from saejax.training.resample import resample as resample_one
 from saejax.training.step import MEMBER_AXIS, StepOptions, TrainState
+
+Metrics = dict[str, jax.Array]
+
+
+class Inputs(NamedTuple):
+    """Rows for some steps, as they are stored, with the factors on them.
+
+    Attributes:
+      x_SxBxD: what is read, any float dtype.
+      y_SxBxE: what is to be predicted; None for x itself.
+      x_scale, y_scale: float32 scalars.
+    """
+
+    x_SxBxD: jax.Array
+    y_SxBxE: jax.Array | None
+    x_scale: jax.Array
+    y_scale: jax.Array
 
 
 class Ensemble(NamedTuple):
@@ -22,44 +41,82 @@ class Ensemble(NamedTuple):
       group: its members, in the order of the leading axis M.
       sae: the autoencoder, as pure functions.
       hparams: float32 [M] (int32 for k), by name.
-      init: (b_dec_D) -> TrainState with a leading axis M.
-      steps: (state, x_SxBxD, scale) -> (state, metrics [S, M] by name): S updates of all members on the same rows,
-        multiplied by `scale`. The state is donated.
+      init: (b_dec_E) -> TrainState with a leading axis M.
+      steps: (state, inputs) -> (state, metrics [S, M] by name): S updates of all members on the same rows. The state is
+      donated. resample: (state, inputs, window_steps) -> (state, resampled latents [M]): dead latents made anew. The state is
+      donated.
     """
 
     group: Group
     sae: SparseAutoencoder
     hparams: HParams
     init: Callable[[jax.Array], TrainState]
-    steps: Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, dict[str, jax.Array]]]
+    steps: Callable[[TrainState, Inputs], tuple[TrainState, Metrics]]
+    resample: Callable[[TrainState, Inputs, int], tuple[TrainState, jax.Array]]
 
 
-def ensemble(group: Group, options: StepOptions) -> Ensemble:
+def ensemble(
+    group: Group,
+    options: StepOptions,
+    *,
+    normalize_rows: str = "none",
+    begin: Callable[[Params], Params] = lambda params: params,
+) -> Ensemble:
     """Makes the ensemble of a group.
 
     Args:
-      group: architecture, sizes and members.
+      group: architecture, frame and members.
       options: of the step.
+      normalize_rows: a row-dependent scaling of the input: a name in `scaling.PER_ROW`, or any other for none.
+      begin: one member's initial parameters → those that training starts from.
     """
-    sae = ARCHITECTURES[group.architecture].make(group.d_in, group.d_sae, **group.options)
+    sae = ARCHITECTURES[group.architecture].make(group.frame, **group.options)
     hparams = {
         name: jnp.asarray([m.hparams[name] for m in group.members], jnp.int32 if name == "k" else jnp.float32)
         for name in group.members[0].hparams
     }
-    update = jax.vmap(step_lib.train_step(sae, options), in_axes=(0, 0, None), axis_name=MEMBER_AXIS)
+    seeds = [m.seed for m in group.members]
+    update = jax.vmap(step_lib.train_step(sae, options), in_axes=(0, 0, None, None), axis_name=MEMBER_AXIS)
 
-    def init(b_dec_D: jax.Array) -> TrainState:
-        keys = jnp.stack([jax.random.key(m.seed) for m in group.members])
-        return jax.vmap(lambda key: step_lib.init(sae, options, key, b_dec_D, group.d_sae))(keys)
+    def keys() -> jax.Array:
+        return jnp.stack([jax.random.key(seed) for seed in seeds])
 
-    def steps(state: TrainState, hparams: HParams, x_SxBxD: jax.Array, scale: jax.Array):
-        def one(state: TrainState, x_BxD: jax.Array):
-            return update(state, hparams, x_BxD.astype(jnp.float32) * scale)
+    def scaled(rows: jax.Array, scale: jax.Array) -> jax.Array:
+        return normalize(rows.astype(jnp.float32) * scale, normalize_rows)[0]
 
-        return jax.lax.scan(one, state, x_SxBxD)
+    def init(b_dec_E: jax.Array) -> TrainState:
+        def one(key: jax.Array) -> TrainState:
+            return step_lib.start(sae, options, begin(sae.init(key, b_dec_E)), group.frame.d_sae)
+
+        return jax.vmap(one)(keys())
+
+    def steps(state: TrainState, hparams: HParams, inputs: Inputs) -> tuple[TrainState, Metrics]:
+        def one(state: TrainState, rows: tuple[jax.Array, jax.Array | None]):
+            x_BxD = scaled(rows[0], inputs.x_scale)
+            return update(state, hparams, x_BxD, x_BxD if rows[1] is None else scaled(rows[1], inputs.y_scale))
+
+        return jax.lax.scan(one, state, (inputs.x_SxBxD, inputs.y_SxBxE))
+
+    def resample(state: TrainState, hparams: HParams, inputs: Inputs, window_steps: int) -> tuple[TrainState, jax.Array]:
+        x_SxBxD = scaled(inputs.x_SxBxD, inputs.x_scale)
+        y_SxBxE = x_SxBxD if inputs.y_SxBxE is None else scaled(inputs.y_SxBxE, inputs.y_scale)
+
+        def one(state: TrainState, hparams: HParams, key: jax.Array):
+            key = jax.random.fold_in(jax.random.fold_in(key, 1), state.step)
+            return resample_one(sae, options, state, hparams, x_SxBxD, y_SxBxE, key, window_steps)
+
+        return jax.vmap(one)(state, hparams, keys())
 
     compiled = jax.jit(steps, donate_argnums=0)
-    return Ensemble(group, sae, hparams, jax.jit(init), lambda state, x, scale: compiled(state, hparams, x, scale))
+    resampling = jax.jit(resample, donate_argnums=0, static_argnums=3)
+    return Ensemble(
+        group,
+        sae,
+        hparams,
+        jax.jit(init),
+        lambda state, inputs: compiled(state, hparams, inputs),
+        lambda state, inputs, window_steps: resampling(state, hparams, inputs, window_steps),
+    )
 
 
 def member(tree, i: int):

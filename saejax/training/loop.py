@@ -20,7 +20,7 @@ from saejax import console
 from saejax.checkpoint import Checkpoints
 from saejax.errors import InputError
 from saejax.metrics_log import MetricsLog, Mirror
-from saejax.training.ensemble import Ensemble
+from saejax.training.ensemble import Ensemble, Inputs
 from saejax.training.step import TrainState
 
 _DISPATCH_BYTES = 64 * 2**20
@@ -40,12 +40,33 @@ class ActivationSource(Protocol):
         ...
 
 
+class Resampling(NamedTuple):
+    """When dead latents are made anew, in steps.
+
+    Attributes:
+      every: between two times; 0 for never.
+      times: in all.
+      window: how long a latent must have been silent.
+      n_batches: batches that inputs are chosen from.
+    """
+
+    every: int = 0
+    times: int = 4
+    window: int = 1
+    n_batches: int = 1
+
+    def due(self, step: int) -> bool:
+        """Whether it is time after so many steps."""
+        return bool(self.every) and step % self.every == 0 and 0 < step <= self.every * self.times
+
+
 class Rhythm(NamedTuple):
     """When things happen, in steps."""
 
     n_steps: int
     log_every: int
     checkpoint_every: int
+    resampling: Resampling = Resampling()
 
     def dispatch(self, bytes_a_step: int) -> int:
         """Steps in one dispatch: a divisor of both intervals, of at most 64 MB of rows."""
@@ -54,8 +75,10 @@ class Rhythm(NamedTuple):
         return max(fits, default=1)
 
     def steps_from(self, step: int, length: int) -> int:
-        """Steps of the dispatch that begins at `step`: at most `length`, and none past a line, a checkpoint or the end."""
-        next_stop = min((step // every + 1) * every for every in (self.log_every, self.checkpoint_every))
+        """Steps of the dispatch that begins at `step`: at most `length`, and none past a line, a checkpoint, a resampling or
+        the end."""
+        intervals = [every for every in (self.log_every, self.checkpoint_every, self.resampling.every) if every]
+        next_stop = min((step // every + 1) * every for every in intervals)
         return min(length, next_stop - step, self.n_steps - step)
 
 
@@ -78,8 +101,8 @@ def train(
       sources: {hook_name: rows}.
       batch_size: B, rows a step.
       scales: {hook_name: factor on the rows}.
-      b_dec: {hook_name: where decoders' biases start, [D], in scaled units}.
-      rhythm: of steps, lines of metrics and checkpoints.
+      b_dec: {hook_name: where the biases of decoders that write there start, [D], in scaled units}.
+      rhythm: of steps, lines of metrics, checkpoints and resampling.
       checkpoint_directory, metrics_path: where they go.
       mirror: called with each line of metrics, to show it elsewhere too.
 
@@ -90,7 +113,7 @@ def train(
       InputError: a loss that is not finite; it names step and member, and the last good checkpoint stays.
     """
     scaled = {hook: jnp.float32(scale) for hook, scale in scales.items()}
-    starts = [jnp.asarray(b_dec[e.group.hook_name], jnp.float32) for e in ensembles]
+    starts = [jnp.asarray(b_dec[e.group.sites.written], jnp.float32) for e in ensembles]
     bytes_a_step = sum(2 * batch_size * source.width for source in sources.values())
     length = rhythm.dispatch(bytes_a_step)
     with Checkpoints(checkpoint_directory) as checkpoints, ThreadPoolExecutor(1) as reader:
@@ -110,6 +133,10 @@ def train(
                 n = rhythm.steps_from(step, length)
                 return {hook: source.batches(step, n) for hook, source in sources.items()}
 
+            def inputs(e: Ensemble, rows: Mapping[str, jax.Array]) -> Inputs:
+                read, target = e.group.sites.hook_name, e.group.sites.target
+                return Inputs(rows[read], rows[target] if target else None, scaled[read], scaled[target or read])
+
             step = start
             upcoming = reader.submit(read_rows, step) if step < rhythm.n_steps else None
             while step < rhythm.n_steps:
@@ -119,12 +146,16 @@ def train(
                     upcoming = reader.submit(read_rows, step + n)
                 results = []
                 for i, e in enumerate(ensembles):
-                    hook = e.group.hook_name
-                    states[i], values = e.steps(states[i], rows[hook], scaled[hook])
+                    states[i], values = e.steps(states[i], inputs(e, rows))
                     results.append(values)
                 step += n
                 reading.read_pending()
                 reading.pending = (step, n, results)
+                if rhythm.resampling.due(step) and step < rhythm.n_steps:
+                    rows = {h: jnp.asarray(s.batches(step, rhythm.resampling.n_batches)) for h, s in sources.items()}
+                    for i, e in enumerate(ensembles):
+                        states[i], n_made_M = e.resample(states[i], inputs(e, rows), rhythm.resampling.window)
+                        reading.resampled(i, step, np.asarray(n_made_M))
                 if step % rhythm.checkpoint_every == 0 or step == rhythm.n_steps:
                     reading.read_pending()  # so that no state is kept whose losses have not been seen to be finite
                     reading.check_parameters(states, step)
@@ -148,6 +179,7 @@ class _Reading:
         self._rhythm, self._batch_size = rhythm, batch_size
         self._n_members = sum(len(e.group.members) for e in ensembles)
         self._collected: list[list[dict[str, np.ndarray]]] = [[] for _ in ensembles]
+        self._resampled: list[Any] = [np.zeros(len(e.group.members)) for e in ensembles]
         self.pending: tuple[int, int, list[dict[str, jax.Array]]] | None = None
 
     def read_pending(self) -> None:
@@ -172,6 +204,11 @@ class _Reading:
             if not finite_M.all():
                 self._stop(e, int(np.argmin(finite_M)), "the parameters", "not finite", step - 1)
 
+    def resampled(self, i: int, step: int, n_made_M: np.ndarray) -> None:
+        """Takes how many latents of each member of an ensemble were made anew, for the next line."""
+        self._resampled[i] = n_made_M
+        console.log(f"train: step {step:,}: {int(n_made_M.sum()):,} dead latents of {self._ensembles[i].group.name} resampled")
+
     def _check(self, e: Ensemble, loss_SxM: np.ndarray, first_step: int) -> None:
         if not np.isfinite(loss_SxM).all():
             step, member = (int(i) for i in np.argwhere(~np.isfinite(loss_SxM))[0])
@@ -186,10 +223,13 @@ class _Reading:
 
     def _write(self, step: int) -> None:
         """One line a member: the means since the last line."""
-        for e, collected in zip(self._ensembles, self._collected):
+        for i, (e, collected) in enumerate(zip(self._ensembles, self._collected)):
             means = {name: np.concatenate([host[name] for host in collected]).mean(0) for name in collected[0]}
             for m, member in enumerate(e.group.members):
                 values: dict[str, Any] = {name: float(a[m]) for name, a in means.items()}
+                if self._rhythm.resampling.every:
+                    values["resampled"] = int(self._resampled[i][m])
                 self._metrics.write(step, step * self._batch_size, member=member.name, **values)
             collected.clear()
+            self._resampled[i] = np.zeros(len(e.group.members))
         self._metrics.flush()

@@ -1,6 +1,6 @@
 """One update of one autoencoder: `TrainState` in, `TrainState` out; pure, made for `vmap` over the members.
 
-The step: loss and gradients → projection → clipping → Adam (Kingma & Ba 2015) → this member's learning rate → constraint.
+The step: loss and gradients → projection → clipping → optimizer → this member's learning rate → constraint.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
+from saejax.training.optimizers import Optimizer
 from saejax.training.schedules import Schedules
 
 MEMBER_AXIS = "member"
@@ -38,57 +39,65 @@ class StepOptions(NamedTuple):
     """What is the same for all members and fixed at compilation.
 
     Attributes:
-      schedules: of learning rate and sparsity loss.
-      gradient_clip: largest global norm of a member's gradient; 0 for no clipping.
+      schedules: of learning rate, sparsity loss and k.
+      optimizer: and clipping.
       dead_window_steps: a latent counts as dead after more than this many steps without firing.
     """
 
     schedules: Schedules
-    gradient_clip: float = 0.0
+    optimizer: Optimizer = Optimizer()
     dead_window_steps: int = 200
 
 
-def _optimizer(options: StepOptions) -> optax.GradientTransformation:
-    adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
-    return optax.chain(optax.clip_by_global_norm(options.gradient_clip), adam) if options.gradient_clip else adam
+def trained(sae: SparseAutoencoder, params: Params) -> Params:
+    """The parameters that the optimizer changes."""
+    return {name: value for name, value in params.items() if name not in sae.remembered}
 
 
-def init(sae: SparseAutoencoder, options: StepOptions, key: jax.Array, b_dec_D: jax.Array, d_sae: int) -> TrainState:
+def start(sae: SparseAutoencoder, options: StepOptions, params: Params, d_sae: int) -> TrainState:
     """The state before the first step.
 
     Args:
       sae: the autoencoder.
       options: of the step.
-      key: JAX random key of the parameters.
-      b_dec_D: where the decoder's bias starts.
+      params: as `sae.init` gives them.
       d_sae: F.
     """
-    params = sae.init(key, b_dec_D)
-    return TrainState(jnp.int32(0), params, _optimizer(options).init(params), jnp.zeros(d_sae, jnp.int32))
+    opt_state = options.optimizer.transformation().init(trained(sae, params))
+    return TrainState(jnp.int32(0), params, opt_state, jnp.zeros(d_sae, jnp.int32))
 
 
 def train_step(
     sae: SparseAutoencoder, options: StepOptions
-) -> Callable[[TrainState, HParams, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes the update (state, hparams, x_BxD) -> (state, metrics), for use under `vmap(axis_name=MEMBER_AXIS)`.
+) -> Callable[[TrainState, HParams, jax.Array, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
+    """Makes the update (state, hparams, x_BxD, y_BxE) -> (state, metrics), for use under `vmap(axis_name=MEMBER_AXIS)`.
 
-    `hparams` holds the architecture's own and `learning_rate`. The metrics are float scalars: `loss`, the loss's terms,
-    and `dead_fraction`, before this batch.
+    `hparams` holds the architecture's own and `learning_rate`; y is what x is to predict, x itself for an autoencoder. The
+    metrics are float scalars: `loss`, the loss's terms, and `dead_fraction`, before this batch.
     """
-    optimizer = _optimizer(options)
+    optimizer, schedules = options.optimizer.transformation(), options.schedules
 
-    def step(state: TrainState, hparams: HParams, x_BxD: jax.Array) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        state: TrainState, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         dead_F = state.steps_since_fired_F > options.dead_window_steps
         context = LossContext(
             dead_F=dead_F,
             any_dead=jax.lax.pmax(jnp.any(dead_F).astype(jnp.int32), MEMBER_AXIS) > 0,
-            sparsity_scale=options.schedules.sparsity(state.step),
+            step=state.step,
+            n_steps=schedules.n_steps,
         )
-        (loss, aux), grads = jax.value_and_grad(sae.loss, has_aux=True)(state.params, hparams, x_BxD, context)
-        grads = sae.project_gradients(state.params, grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        rate = hparams["learning_rate"] * options.schedules.learning_rate(state.step)
-        params = sae.after_update(optax.apply_updates(state.params, jax.tree.map(lambda u: -rate * u, updates)))
+        now, params = schedules.hparams(hparams, state.step), trained(sae, state.params)
+
+        def loss_of(params: Params):
+            return sae.loss({**state.params, **params}, now, x_BxD, y_BxE, context)
+
+        (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        grads = sae.project_gradients(params, grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, params)
+        rate = hparams["learning_rate"] * schedules.learning_rate(state.step)
+        params = optax.apply_updates(params, jax.tree.map(lambda u: rate * u, updates))
+        params = sae.after_update({**state.params, **params}, state.params, aux.observed, context)
         steps_since_fired_F = jnp.where(aux.fired_F, 0, state.steps_since_fired_F + 1)
         metrics = {"loss": loss, "dead_fraction": dead_F.mean(), **aux.metrics}
         return TrainState(state.step + 1, params, opt_state, steps_since_fired_F), metrics

@@ -53,7 +53,7 @@ def append(writer, rows, sizes=(10,)):
 
 
 def opened(directory, *, batch_size=8, seed=0, chunks_a_group=3):
-    return store.StoredActivations(directory, batch_size=batch_size, seed=seed, buffer_bytes=chunks_a_group * CHUNK * D * 2 + 5)
+    return store.StoredActivations(directory, batch_size=batch_size, seed=seed, chunks_a_group=chunks_a_group)
 
 
 def chunk_files(directory):

@@ -1,0 +1,62 @@
+"""`batch_topk`: the k·B largest latents of a batch, with a threshold learnt for inference, where rows come alone.
+
+Source: Bussmann, Leask & Nanda 2024, "BatchTopK sparse autoencoders". The threshold is an exponential average of each batch's
+smallest kept latent; it is exported as a JumpReLU's. Forms as in `chosen.FORMS`: the paper's is `dictionary_learning`'s.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from saejax.sae import chosen as ch
+from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
+from saejax.sae.frame import Frame
+from saejax.sae.inference import InferenceSAE
+from saejax.sae.selection import top_k_mask
+
+UNSET = -1.0  # the threshold before the first batch, which sets it
+
+
+def batch_topk(
+    frame: Frame,
+    *,
+    batch_topk_form: str | ch.Form = "dictionary_learning",
+    threshold_rate: float = 0.01,
+    k_aux: int = 0,
+    reconstruction=None,
+) -> SparseAutoencoder:
+    """Makes the autoencoder; its hyper-parameters are `k`, which may be a fraction, and `auxk_coefficient` (α), both traced.
+
+    Args:
+      frame: sizes.
+      batch_topk_form: a name in `chosen.FORMS`, or a Form.
+      threshold_rate: the weight of a batch in the threshold's average (sae-lens 0.01, dictionary_learning 0.001).
+      k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
+      reconstruction: as `chosen.chosen` takes it, for an architecture that chooses so and reconstructs otherwise.
+    """
+    form = ch.FORMS[batch_topk_form] if isinstance(batch_topk_form, str) else batch_topk_form
+
+    def select(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+        n_kept = jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
+        return top_k_mask(pre_BxF.reshape(1, -1), n_kept).reshape(pre_BxF.shape)
+
+    def smallest_kept(f_BxF: jax.Array) -> dict[str, jax.Array]:
+        return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf))}
+
+    def export(params: Params, hparams: HParams) -> InferenceSAE:
+        threshold_F = jnp.full(frame.d_sae, jnp.maximum(params["threshold"], 0.0))
+        return ch.inference(frame, params, "jumprelu", threshold=threshold_F)
+
+    sae = ch.chosen(frame, form, select, export, reconstruction=reconstruction, observe=smallest_kept, k_aux=k_aux)
+
+    def init(key: jax.Array, b_dec_E: jax.Array) -> Params:
+        return {**sae.init(key, b_dec_E), "threshold": jnp.float32(UNSET)}
+
+    def after_update(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
+        old, new = before["threshold"], observed["smallest_kept"]
+        averaged = jnp.where(old < 0, new, (1.0 - threshold_rate) * old + threshold_rate * new)
+        params = sae.after_update(params, before, observed, context)
+        return {**params, "threshold": jnp.where(jnp.isfinite(new), averaged, old)}
+
+    return sae._replace(init=init, after_update=after_update, remembered=("threshold",))

@@ -1,0 +1,165 @@
+"""What `topk`, `batch_topk`, `matryoshka` and `group_max` share: latents are chosen, not punished.
+
+    pre = (x − b_dec) W_enc + b_enc,  f = ReLU of the chosen of pre,  x̂ = f W_dec + b_dec,  loss = reconstruction + α · AuxK
+
+They differ in the choice and in the reconstruction loss. The peers write the loss in forms that differ, named in `FORMS`;
+`gao2024` is the paper's own code (Gao et al. 2024, "Scaling and evaluating sparse autoencoders", sections 2.3 and A.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from saejax.sae.base import (
+    HParams,
+    LossAux,
+    LossContext,
+    Params,
+    SparseAutoencoder,
+    sum_of_squares,
+    summary,
+    total_variance,
+    with_unit_rows,
+    without_parallel_part,
+)
+from saejax.sae.dead_latents import AuxK, auxk_loss
+from saejax.sae.frame import Frame
+from saejax.sae.inference import InferenceSAE
+
+
+class Form(NamedTuple):
+    """How a peer writes the loss.
+
+    Attributes:
+      normalise: Σ(y − ŷ)² is divided by the batch's total variance (the FVU), else by its rows.
+      norm_in_latents: latents are scaled by ‖W_dec[f]‖ before the choice, and norms are free; else decoder rows are kept at
+        unit norm, as in Bricken et al. 2023.
+      auxk: of AuxK.
+    """
+
+    normalise: bool
+    norm_in_latents: bool
+    auxk: AuxK
+
+
+FORMS = {
+    "gao2024": Form(True, False, AuxK(relu=True, over="residual", scaled=False, trains_b_dec=True)),
+    "saelens": Form(False, True, AuxK(relu=False, over="rows", scaled=True, trains_b_dec=False)),
+    "sparsify": Form(True, False, AuxK(relu=True, over="target", scaled=True, trains_b_dec=False)),
+    "dictionary_learning": Form(False, False, AuxK(relu=True, over="residual", scaled=False, trains_b_dec=False)),
+}
+
+Select = Callable[[jax.Array, HParams], jax.Array]
+
+
+class Rows(NamedTuple):
+    """What a reconstruction loss is made of: input, target, pre-activations, latents and prediction."""
+
+    x_BxD: jax.Array
+    y_BxE: jax.Array
+    pre_BxF: jax.Array
+    f_BxF: jax.Array
+    y_hat_BxE: jax.Array
+
+
+class Losses(NamedTuple):
+    """An architecture's reconstruction loss.
+
+    Attributes:
+      total: a scalar.
+      terms: its parts, to be logged.
+      auxk: (W_dec that the chosen are decoded by, dead_F) -> AuxK, where it is not that of the whole dictionary.
+    """
+
+    total: jax.Array
+    terms: dict[str, jax.Array]
+    auxk: Callable[[Params, jax.Array], jax.Array] | None = None
+
+
+def squared_error(form: Form, y_BxE: jax.Array, y_hat_BxE: jax.Array) -> jax.Array:
+    """The reconstruction loss as the form writes it, a scalar."""
+    if form.normalise:
+        return jnp.sum(jnp.square(y_BxE - y_hat_BxE)) / total_variance(y_BxE)
+    return sum_of_squares(y_BxE - y_hat_BxE)
+
+
+def in_latents(form: Form, params: Params) -> Params:
+    """The parameters in the units in which latents are chosen: norms of W_dec moved to the encoder, or as they are."""
+    if not form.norm_in_latents:
+        return params
+    norm_F = jnp.linalg.norm(params["W_dec"], axis=-1)
+    moved = {"W_enc": params["W_enc"] * norm_F, "b_enc": params["b_enc"] * norm_F, "W_dec": params["W_dec"] / norm_F[:, None]}
+    return {**params, **moved}
+
+
+def keep(pre_BxF: jax.Array, mask_BxF: jax.Array) -> jax.Array:
+    """ReLU of the marked entries, 0 elsewhere."""
+    return jnp.where(mask_BxF, jax.nn.relu(pre_BxF), 0.0)
+
+
+def chosen(
+    frame: Frame,
+    form: Form,
+    select: Select,
+    export: Callable[[Params, HParams], InferenceSAE],
+    *,
+    reconstruction: Callable[[Params, HParams, Rows], Losses] | None = None,
+    observe: Callable[[jax.Array], dict[str, jax.Array]] = lambda f_BxF: {},
+    k_aux: int = 0,
+) -> SparseAutoencoder:
+    """Makes an autoencoder whose latents are chosen; `auxk_coefficient` (α) is among its hyper-parameters.
+
+    Args:
+      frame: sizes.
+      form: of the loss.
+      select: (pre_BxF, hparams) -> bool [B, F], without gradient; entries that are not positive count as 0 anyway.
+      export: (params in the units of the choice, hparams) -> InferenceSAE.
+      reconstruction: (params in those units, hparams, rows) -> Losses; None for the form's squared error.
+      observe: what `after_update` needs of the latents.
+      k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
+    """
+    k_aux = k_aux or max(1, frame.width_out // 2)
+    plain = lambda params, hparams, rows: Losses(squared_error(form, rows.y_BxE, rows.y_hat_BxE), {})  # noqa: E731
+    reconstruction = reconstruction or plain
+
+    def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
+        pre_BxF = frame.pre_activations(in_latents(form, params), x_BxD)
+        return keep(pre_BxF, select(pre_BxF, hparams))
+
+    def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
+        return frame.decode(in_latents(form, params), f_BxF, x_BxD)
+
+    def loss(
+        params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext
+    ) -> tuple[jax.Array, LossAux]:
+        params = in_latents(form, params)
+        pre_BxF = frame.pre_activations(params, x_BxD)
+        f_BxF = keep(pre_BxF, select(pre_BxF, hparams))
+        y_hat_BxE = frame.decode(params, f_BxF, x_BxD)
+        losses = reconstruction(params, hparams, Rows(x_BxD, y_BxE, pre_BxF, f_BxF, y_hat_BxE))
+        error_BxE = jax.lax.stop_gradient(y_BxE - y_hat_BxE)
+
+        def whole(params: Params, dead_F: jax.Array) -> jax.Array:
+            return auxk_loss(form.auxk, frame, params, pre_BxF, y_BxE, error_BxE, dead_F, k_aux)
+
+        aux = jax.lax.cond(
+            context.any_dead,
+            lambda: (losses.auxk or whole)(params, context.dead_F),
+            lambda: jnp.zeros_like(losses.total),
+        )
+        total = losses.total + hparams["auxk_coefficient"] * aux
+        return total, summary(y_BxE, y_hat_BxE, f_BxF, observe(f_BxF), auxk_loss=aux, **losses.terms)
+
+    unit = {} if form.norm_in_latents else {"project_gradients": without_parallel_part, "after_update": with_unit_rows}
+    exported = lambda params, hparams: export(in_latents(form, params), hparams)  # noqa: E731
+    return SparseAutoencoder(frame.init, encode, decode, loss, exported, **unit)
+
+
+def inference(frame: Frame, params: Params, activation: str, **fields) -> InferenceSAE:
+    """What the chosen architectures export: their maps, with an activation and its fields."""
+    maps = {name: params[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec", "W_skip") if name in params}
+    return InferenceSAE(**maps, activation=activation, apply_b_dec_to_input=frame.centres, **fields)
