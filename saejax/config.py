@@ -22,7 +22,7 @@ SECTIONS_OF_TASK = {
     "extract": ("text", "model", "extract"),
     "train": ("text", "model", "extract", "sweep", "form", "train"),
     "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
-    "evaluate": ("text", "model", "extract", "sweep", "form", "train"),
+    "evaluate": ("text", "model", "extract", "sweep", "form", "train", "finetune", "evaluate"),
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -34,6 +34,7 @@ SECTION_TITLES = {
     "form": "Architectures' own options",
     "train": "Training (--tasks=train)",
     "finetune": "End-to-end fine-tuning (--tasks=finetune)",
+    "evaluate": "Evaluation (--tasks=evaluate)",
 }
 
 
@@ -227,6 +228,10 @@ class Config:
     finetune_tokens: int = _flag(500_000, "finetune", "tokens to train on", least=1)
     finetune_batch_size: int = _flag(2048, "finetune", "tokens a step, in whole windows", least=2)
     finetune_learning_rate: float = _flag(1e-4, "finetune", "the optimizer's peak learning rate", least=0.0)
+    bootstrap_samples: int = _flag(1000, "evaluate", "resamples of documents for confidence intervals; 0: none", least=0)
+    probe_tokens: int = _flag(
+        16_384, "evaluate", "held-out rows, at most, for sparse probing and feature absorption; 0: neither", least=0
+    )
 
 
 KINDS = typing.get_type_hints(Config)

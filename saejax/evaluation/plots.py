@@ -31,7 +31,14 @@ _LABELLED = 10  # with more members than this, only those on the frontier have t
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
-def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Mapping[str, str], recommended: str) -> None:
+def pareto(
+    path: Path,
+    members: Members,
+    families: Mapping[str, str],
+    labels: Mapping[str, str],
+    recommended: str,
+    intervals: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> None:
     """FVU and cross-entropy recovered against L0, the frontiers marked.
 
     Args:
@@ -40,6 +47,7 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
       families: {name: what its colour stands for, such as the architecture}.
       labels: {name: a short text beside its point}.
       recommended: the member with a ring.
+      intervals: {name: {metric: (low, high)}}, drawn as thin bars.
     """
     looks = _looks(families)
     panels = (("fvu", "Fraction of variance unexplained", False), ("ce_recovered", "Cross-entropy recovered", True))
@@ -61,6 +69,11 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
                 names = [n for n in members if families[n] == family]
                 x, y = ([members[n][key] for n in names] for key in ("l0", metric))
                 axis.scatter(x, y, color=color, marker=marker, s=30, zorder=3, label=family)
+            for name in members if intervals else ():
+                x, y = (intervals[name].get(key, [members[name][key]] * 2) for key in ("l0", metric))
+                bars = {"color": "0.25", "lw": 0.8, "alpha": 0.7, "zorder": 2.5, "solid_capstyle": "butt"}
+                axis.plot(x, [members[name][metric]] * 2, **bars)
+                axis.plot([members[name]["l0"]] * 2, y, **bars)
             best = members[recommended]
             axis.scatter(
                 best["l0"], best[metric], s=160, facecolor="none", edgecolor="black", lw=1.3, zorder=4, label="recommended"
@@ -74,7 +87,8 @@ def pareto(path: Path, members: Members, families: Mapping[str, str], labels: Ma
             _plain_log_ticks(axis, [m["l0"] for m in members.values()])
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
-        figure.suptitle("Held-out reconstruction against sparsity", fontsize=11)
+        bars = "; bars: 95% intervals over documents" if intervals else ""
+        figure.suptitle(f"Held-out reconstruction against sparsity{bars}", fontsize=11)
         figure.savefig(path)
         plt.close(figure)
 

@@ -1,8 +1,9 @@
-"""`--tasks=evaluate`: exported autoencoders and held-out text → `evaluation.json`, `plots/*.png`, a table."""
+"""`--tasks=evaluate`: exported autoencoders and held-out text → `evaluation.json`, `plots/*.png`, tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,67 +11,59 @@ import numpy as np
 from saejax import console, files, metrics_log
 from saejax.config import Config
 from saejax.errors import InputError
-from saejax.evaluation import metrics, pareto, plots, splice
+from saejax.evaluation import calibration, dictionaries, heatmap, intervals, metrics, pareto, plots, splice
+from saejax.evaluation.splice import Spliced
+from saejax.evaluation.survey import survey
 from saejax.interop import saelens
 from saejax.lm import tokenizer, weights
-from saejax.tasks import inputs, sweep
+from saejax.tasks import evaluation_tables, inputs, probes, sweep
 from saejax.workdir import Workdir
 
-TABLE = (
-    ("L0", "l0", "{:.1f}"),
-    ("FVU", "fvu", "{:.4f}"),
-    ("CE recovered", "ce_recovered", "{:.4f}"),
-    ("CE", "ce_sae", "{:.4f}"),
-    ("KL", "kl_sae", "{:.4f}"),
-    ("cosine", "cosine_similarity", "{:.4f}"),
-    ("dead", "dead_fraction", "{:.1%}"),
-)
+MOST_COMPARED = 12  # members a site whose dictionaries are compared with each other: pairs grow with the square
+
+
+class Swept(NamedTuple):
+    """What is evaluated: members by name; for plots, what a member's colour stands for and the text beside its point."""
+
+    members: dict[str, Spliced]
+    families: dict[str, str]
+    labels: dict[str, str]
 
 
 def do(config: Config, workdir: Workdir) -> dict:
     """Evaluates what `train` exported, as any user of the files would load it; returns the recommendation."""
     directory = inputs.model_directory(config, workdir)
     lm, params = weights.load(directory)
-    groups = sweep.grid(config, lm)
-    saes, families, labels = {}, {}, {}
-    for group in groups:
-        for member in group.members:
-            path = workdir.path / "saes" / member.name
-            if not path.is_dir():
-                raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
-            saes[member.name] = (group.sites.hook_name, saelens.load(path))
-            families[member.name] = group.name
-            labels[member.name] = member.label
+    model = splice.LanguageModel(params, lm, jnp.dtype(config.dtype))
+    swept = _load(config, workdir, lm)
     held_out = inputs.windows(config, workdir)["held_out"]
     keep_NxL = inputs.kept_positions(config, held_out, tokenizer.load(directory).token_to_id(weights.END_OF_TEXT))
-    batches = splice.evaluate(
-        splice.LanguageModel(params, lm, jnp.dtype(config.dtype)),
-        saes,
-        held_out.tokens_NxL,
-        keep_NxL,
-        batch_windows=max(1, config.eval_batch_size // config.context_size),
-    )
-    totals: dict[str, dict] = {}
+    document_NxL = intervals.document_of_positions(held_out.starts, held_out.tokens_NxL.shape)
+    batch_windows = max(1, config.eval_batch_size // config.context_size)
+    sites = sorted({site for member in swept.members.values() for site in (member.reads, member.writes)})
+    text = (held_out.tokens_NxL, keep_NxL)
+    found = survey(model, sites, *text, batch_windows=batch_windows, n_sample=config.probe_tokens)
+    writes = sorted({member.writes for member in swept.members.values()})
+    everything = {**swept.members, **calibration.members(writes, found.mean)}
+    sums = metrics.DocumentSums(int(document_NxL[-1, -1]) + 1)
     with console.progress("evaluate", held_out.tokens_NxL.size, "tokens") as advance:
-        for n_tokens, batch in batches:
-            totals = {name: metrics.add([totals.get(name, {}), sums]) for name, sums in batch.items()}
-            advance(n_tokens)
-    results = splice.summarise(totals, saes)
-    density = {name: totals[name]["fired_F"] / totals[name]["n"] for name in saes}
-    sites = {hook: {n: m for n, m in results["members"].items() if saes[n][0] == hook} for hook in config.hook_name}
-    recommended = {hook: dict(zip(("member", "reason"), pareto.recommend(members))) for hook, members in sites.items()}
-    frontiers = {hook: pareto.frontier(members, "ce_recovered", higher_is_better=True) for hook, members in sites.items()}
+        for batch in splice.evaluate(model, everything, *text, document_NxL, found.mean, batch_windows=batch_windows):
+            sums.add(batch.first_document, batch.sums)
+            advance(batch.n_tokens)
+    density = {name: sums.by_name[name]["fired_F"] / keep_NxL.sum() for name in swept.members}
+    results = _results(config, sums, swept, everything)
     results |= {
-        "recommended": recommended,
-        "frontier": frontiers,
         "density_histograms": {name: _histogram(share_F) for name, share_F in density.items()},
         "held_out_tokens": int(held_out.tokens_NxL.size),
         "held_out_rows": int(keep_NxL.sum()),
+        "held_out_documents": sums.n_documents,
     }
-    _plot(workdir, sites, recommended, density, int(keep_NxL.sum()), families, labels)
+    results |= probes.run(config, swept.members, found, held_out, tokenizer.load(directory), document_NxL)
+    _plot(workdir, results, swept, density)
     files.write_json(workdir.path / "evaluation.json", results)
-    _print_table(results)
-    return {"recommended": {hook: about["member"] for hook, about in recommended.items()}}
+    evaluation_tables.held_out(results)
+    evaluation_tables.latents(results)
+    return {"recommended": {site: about["member"] for site, about in results["recommended"].items()}}
 
 
 def outputs(config: Config, workdir: Workdir) -> list[Path]:
@@ -78,29 +71,72 @@ def outputs(config: Config, workdir: Workdir) -> list[Path]:
     return [workdir.path / "evaluation.json", workdir.path / "plots" / "densities.png"]
 
 
-def _plot(workdir: Workdir, sites, recommended, density, n_rows: int, families, labels) -> None:
+def _load(config: Config, workdir: Workdir, lm) -> Swept:
+    swept = Swept({}, {}, {})
+    for group in sweep.grid(config, lm):
+        for member in group.members:
+            path = workdir.path / "saes" / member.name
+            if not path.is_dir():
+                raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
+            swept.members[member.name] = Spliced(group.sites.hook_name, group.sites.written, saelens.load(path))
+            swept.families[member.name] = group.name
+            swept.labels[member.name] = member.label
+    return swept
+
+
+def _results(config: Config, sums: metrics.DocumentSums, swept: Swept, everything: dict[str, Spliced]) -> dict:
+    """What follows from the sums alone, once the self-test has been passed."""
+    summary = splice.summarise(sums.totals(), everything)
+    allowed = calibration.tolerance(config.dtype)
+    by_site: dict[str, list[str]] = {}
+    for name, member in swept.members.items():
+        by_site.setdefault(member.writes, []).append(name)
+    self_test = {site: calibration.checks(summary["members"], site, allowed) for site in by_site}
+    for site, checks in self_test.items():
+        calibration.verify(site, checks)
+    members = {name: summary["members"][name] for name in swept.members}
+    sites = {site: {name: members[name] for name in names} for site, names in by_site.items()}
+    frontier = {site: pareto.frontier(own, "ce_recovered", higher_is_better=True) for site, own in sites.items()}
+    by_document = intervals.bootstrap(sums.by_name, swept.members, n_samples=config.bootstrap_samples)
+    if not by_document and config.bootstrap_samples:
+        console.log(f"evaluate: no intervals: fewer than {intervals.FEWEST_DOCUMENTS} held-out documents")
+    return {
+        "clean": summary["clean"],
+        "members": members,
+        "intervals": by_document,
+        "self_test": self_test,
+        "recommended": {site: dict(zip(("member", "reason"), pareto.recommend(own))) for site, own in sites.items()},
+        "frontier": frontier,
+        **_dictionaries(swept, by_site, frontier),
+    }
+
+
+def _dictionaries(swept: Swept, by_site: dict[str, list[str]], frontier: dict[str, list[str]]) -> dict:
+    atoms = {name: member.sae.W_dec for name, member in swept.members.items()}
+    found = {"dictionaries": {name: dictionaries.describe(W_FxE) for name, W_FxE in atoms.items()}, "mmcs": {}}
+    for site, names in by_site.items():
+        if len(names) > MOST_COMPARED:
+            names = sorted(names, key=lambda name: name not in frontier[site])[:MOST_COMPARED]
+            console.log(f"evaluate: {site}: dictionaries compared of {MOST_COMPARED} members, the frontier's first")
+        if len(names) > 1:
+            found["mmcs"][site] = dictionaries.mmcs_matrix({name: atoms[name] for name in names})
+    return found
+
+
+def _plot(workdir: Workdir, results: dict, swept: Swept, density: dict[str, np.ndarray]) -> None:
     folder = workdir.path / "plots"
     folder.mkdir(exist_ok=True)
-    for hook, members in sites.items():
-        path = folder / ("pareto.png" if len(sites) == 1 else f"pareto-{hook}.png")
-        plots.pareto(path, members, {n: families[n] for n in members}, labels, recommended[hook]["member"])
-    plots.densities(folder / "densities.png", density, n_rows, families, labels)
+    one_site = len(results["recommended"]) == 1
+    for site, about in results["recommended"].items():
+        own = {name: m for name, m in results["members"].items() if swept.members[name].writes == site}
+        path = folder / ("pareto.png" if one_site else f"pareto-{site}.png")
+        plots.pareto(path, own, {n: swept.families[n] for n in own}, swept.labels, about["member"], results["intervals"])
+        if site in results["mmcs"]:
+            names = {name: f"{swept.families[name].removeprefix(f'{site}-')} {swept.labels[name]}" for name in own}
+            heatmap.mmcs(folder / ("mmcs.png" if one_site else f"mmcs-{site}.png"), results["mmcs"][site], names)
+    plots.densities(folder / "densities.png", density, results["held_out_rows"], swept.families, swept.labels)
     lines = [line for line in metrics_log.read(workdir.path / "metrics.jsonl") if line["task"] == "train"]
-    plots.loss_curves(folder / "loss_curves.png", lines, families, labels)
-
-
-def _print_table(results: dict) -> None:
-    best = {about["member"] for about in results["recommended"].values()}
-    on_frontier = {name for names in results["frontier"].values() for name in names}
-    rows = []
-    for name, values in results["members"].items():
-        marks = ("*" if name in on_frontier else "") + (" ← recommended" if name in best else "")
-        rows.append([f"{name} {marks}".rstrip(), *(form.format(values[key]) for _, key, form in TABLE)])
-    title = f"Held-out results ({results['held_out_tokens']:,} tokens; clean cross-entropy {results['clean']['ce']:.4f})"
-    console.table(title, ["autoencoder", *(title for title, _, _ in TABLE)], rows)
-    console.log("* on the Pareto frontier of cross-entropy recovered against L0")
-    for about in results["recommended"].values():
-        console.log(f"recommended: {about['member']}: {about['reason']}")
+    plots.loss_curves(folder / "loss_curves.png", lines, swept.families, swept.labels)
 
 
 def _histogram(share_F: np.ndarray) -> dict[str, list]:
