@@ -57,6 +57,10 @@ class Config:
     eval_batch_size: int = _flag(4096, "run", "tokens in one forward pass while evaluating", least=1)
     wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
+    push_to_hub: str = _flag(
+        "", "run", "upload saes/ with a model card to this repository (owner/name) at the end; the token is $HF_TOKEN"
+    )
+
     dataset: str = _flag(
         "pydocs", "text", "'pydocs', a .txt, .jsonl, .json or .parquet file, or a HuggingFace dataset (streamed)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,8 @@ def fingerprint(value: Any) -> str:
     """A short, stable name (16 hex digits of SHA-256) for a JSON value or for bytes."""
     data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()[:16]
+
+
+def absent(paths: Iterable[Path]) -> list[str]:
+    """Those of the paths where nothing is."""
+    return [str(path) for path in paths if not path.exists()]

@@ -73,8 +73,7 @@ def push(repo: str, directory: str | os.PathLike, card_text: str, *, api: Any = 
     Raises:
       InputError: a wrong id, no token in the environment, nothing to upload, or what the Hub answered.
     """
-    if not _is_id(repo):
-        raise InputError(f"{repo!r}: not a repository; it must be owner/name, of letters, digits, '-', '_' and '.'")
+    check_repo(repo)
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise InputError(f"{TOKEN}: not set; put a Hugging Face token that may write to {repo} into the environment")
@@ -98,6 +97,12 @@ def push(repo: str, directory: str | os.PathLike, card_text: str, *, api: Any = 
 
     _ask(repo, upload)
     return f"https://huggingface.co/{repo}"
+
+
+def check_repo(repo: str) -> None:
+    """Raises InputError for what is not "owner/name"."""
+    if not _is_id(repo):
+        raise InputError(f"{repo!r}: not a repository; it must be owner/name, of letters, digits, '-', '_' and '.'")
 
 
 def _split(where: str) -> tuple[str, str]:

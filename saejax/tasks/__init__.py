@@ -8,7 +8,7 @@ from saejax import config as config_lib
 from saejax import console, files
 from saejax import flags as flags_lib
 from saejax.config import Config
-from saejax.tasks import check
+from saejax.tasks import check, publish
 from saejax.workdir import Workdir
 
 
@@ -29,10 +29,12 @@ def run(config: Config) -> None:
         for task in order:
             module = importlib.import_module(f"saejax.tasks.{task}")
             if workdir.is_complete(task):
-                absent = [path for path in module.outputs(config, workdir) if not path.exists()]
-                if not absent:
+                missing = module.missing(config, workdir)
+                if not missing:
                     console.log(f"{task}: complete in {workdir.path}")
                     continue
-                console.log(f"{task}: was complete, but {absent[0]} is gone; doing it again")
+                console.log(f"{task}: was complete, but {missing[0]} is missing; doing it again")
             with workdir.doing(task, config_lib.settings_of(config, task)) as facts:
                 facts.update(module.do(config, workdir))
+        if config.push_to_hub:
+            publish.push(config, workdir)

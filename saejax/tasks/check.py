@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
-from saejax.tasks import inputs, pretrain, sweep, tracking
+from saejax.tasks import inputs, members, pretrain, publish, sweep, tracking
 from saejax.workdir import Workdir
 
 
 def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError for the first thing that cannot work."""
     tracking.check(config)
+    publish.check(config, workdir, list(tasks))
     if not (workdir.path / "tokens").exists():
         corpus.check(config.dataset, split=config.dataset_split, text_column=config.text_column)
     if "pretrain" in tasks:
@@ -37,3 +38,6 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
                 f"--k_anneal_from={config.k_anneal_from}: {group.architecture} is made for its own k; leave it out"
             )
     sweep.n_steps(config)
+    if "train" in tasks and len(config.sae) > 1:
+        raise InputError(f"--sae={','.join(config.sae)}: training starts from one; give one, or leave train out of --tasks")
+    members.given(config, lm)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -10,13 +9,12 @@ import numpy as np
 
 from saejax import console, files, metrics_log
 from saejax.config import Config
-from saejax.errors import InputError
 from saejax.evaluation import calibration, dictionaries, heatmap, intervals, metrics, pareto, plots, splice
 from saejax.evaluation.splice import Spliced
 from saejax.evaluation.survey import survey
-from saejax.interop import saelens
 from saejax.lm import tokenizer, weights
-from saejax.tasks import evaluation_tables, inputs, probes, sweep
+from saejax.lm.gpt2 import GPT2Config
+from saejax.tasks import evaluation_tables, inputs, members, probes
 from saejax.workdir import Workdir
 
 MOST_COMPARED = 12  # members a site whose dictionaries are compared with each other: pairs grow with the square
@@ -66,22 +64,23 @@ def do(config: Config, workdir: Workdir) -> dict:
     return {"recommended": {site: about["member"] for site, about in results["recommended"].items()}}
 
 
-def outputs(config: Config, workdir: Workdir) -> list[Path]:
-    """What a complete task has left."""
-    return [workdir.path / "evaluation.json", workdir.path / "plots" / "densities.png"]
+def missing(config: Config, workdir: Workdir) -> list[str]:
+    """What a complete task has not left: its files, and in them the members that are there now."""
+    path = workdir.path / "evaluation.json"
+    if absent := files.absent([path, workdir.path / "plots" / "densities.png"]):
+        return absent
+    lm = weights.load_config(inputs.model_directory(config, workdir))
+    measured = files.read_json(path).get("members", {})
+    return [about.name for about in members.listed(config, workdir, lm) if about.name not in measured]
 
 
-def _load(config: Config, workdir: Workdir, lm) -> Swept:
-    swept = Swept({}, {}, {})
-    for group in sweep.grid(config, lm):
-        for member in group.members:
-            path = workdir.path / "saes" / member.name
-            if not path.is_dir():
-                raise InputError(f"{path}: no such autoencoder; run --tasks=train first")
-            swept.members[member.name] = Spliced(group.sites.hook_name, group.sites.written, saelens.load(path))
-            swept.families[member.name] = group.name
-            swept.labels[member.name] = member.label
-    return swept
+def _load(config: Config, workdir: Workdir, lm: GPT2Config) -> Swept:
+    found = members.read(config, workdir, lm)
+    return Swept(
+        {name: spliced for name, (_, spliced) in found.items()},
+        {name: about.family for name, (about, _) in found.items()},
+        {name: about.label for name, (about, _) in found.items()},
+    )
 
 
 def _results(config: Config, sums: metrics.DocumentSums, swept: Swept, everything: dict[str, Spliced]) -> dict:
@@ -94,15 +93,15 @@ def _results(config: Config, sums: metrics.DocumentSums, swept: Swept, everythin
     self_test = {site: calibration.checks(summary["members"], site, allowed) for site in by_site}
     for site, checks in self_test.items():
         calibration.verify(site, checks)
-    members = {name: summary["members"][name] for name in swept.members}
-    sites = {site: {name: members[name] for name in names} for site, names in by_site.items()}
+    measured = {name: summary["members"][name] for name in swept.members}
+    sites = {site: {name: measured[name] for name in names} for site, names in by_site.items()}
     frontier = {site: pareto.frontier(own, "ce_recovered", higher_is_better=True) for site, own in sites.items()}
     by_document = intervals.bootstrap(sums.by_name, swept.members, n_samples=config.bootstrap_samples)
     if not by_document and config.bootstrap_samples:
         console.log(f"evaluate: no intervals: fewer than {intervals.FEWEST_DOCUMENTS} held-out documents")
     return {
         "clean": summary["clean"],
-        "members": members,
+        "members": measured,
         "intervals": by_document,
         "self_test": self_test,
         "recommended": {site: dict(zip(("member", "reason"), pareto.recommend(own))) for site, own in sites.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from saejax.interop import saelens
 from saejax.sae.inference import InferenceSAE
 from saejax.sae.scaling import PER_ROW
 from saejax.training.ensemble import Ensemble, member
+from saejax.training.grid import Group
 from saejax.training.step import TrainState
 from saejax.workdir import Workdir
 
@@ -33,6 +35,11 @@ def members(
         rows = sources[e.group.sites.hook_name].first_rows(DENSITY_ROWS)
         for m in range(len(e.group.members)):
             _export(config, workdir, e, state, m, scales, rows)
+
+
+def directories(workdir: Workdir, groups: Sequence[Group]) -> list[Path]:
+    """Where the members of some groups are kept."""
+    return [workdir.path / "saes" / m.name for group in groups for m in group.members]
 
 
 def _export(

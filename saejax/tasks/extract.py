@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from saejax import console
+from saejax import console, files
 from saejax.activations.harvest import harvest
 from saejax.activations.store import StoreWriter, rows_per_chunk
 from saejax.config import Config
@@ -64,7 +63,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     }
 
 
-def outputs(config: Config, workdir: Workdir) -> list[Path]:
-    """What a complete task has left."""
+def missing(config: Config, workdir: Workdir) -> list[str]:
+    """What a complete task has left, and that is not there."""
     stores = [inputs.activations_directory(workdir, hook) / "progress.json" for hook in inputs.hooks(config)]
-    return [workdir.path / "tokens", *stores]
+    return files.absent([workdir.path / "tokens", *stores])

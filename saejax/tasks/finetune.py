@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from saejax import files
 from saejax.activations.harvest import TokenBatches
 from saejax.checkpoint import Checkpoints
 from saejax.config import Config
@@ -84,10 +84,10 @@ def do(config: Config, workdir: Workdir) -> dict:
     return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
 
 
-def outputs(config: Config, workdir: Workdir) -> list[Path]:
-    """What a complete task has left."""
+def missing(config: Config, workdir: Workdir) -> list[str]:
+    """What a complete task has left, and that is not there."""
     lm = weights.load_config(inputs.model_directory(config, workdir))
-    return [workdir.path / "saes" / m.name / "cfg.json" for group in groups(config, lm) for m in group.members]
+    return files.absent(export.directories(workdir, groups(config, lm)))
 
 
 def n_steps(config: Config) -> int:

@@ -59,9 +59,9 @@ def do(config: Config, workdir: Workdir) -> dict:
     return {"losses": losses, "text": {name: split.fingerprint for name, split in splits.items()}}
 
 
-def outputs(config: Config, workdir: Workdir) -> list[Path]:
-    """What a complete task has left."""
-    return [workdir.path / "lm" / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
+def missing(config: Config, workdir: Workdir) -> list[str]:
+    """What a complete task has left, and that is not there."""
+    return files.absent([workdir.path / "lm" / name for name in ("config.json", "model.safetensors", "tokenizer.json")])
 
 
 def check(config: Config) -> None:

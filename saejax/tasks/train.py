@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from saejax import files
 from saejax.activations.statistics import geometric_median
 from saejax.activations.store import StoredActivations
 from saejax.config import Config
@@ -68,10 +68,10 @@ def do(config: Config, workdir: Workdir) -> dict:
     }
 
 
-def outputs(config: Config, workdir: Workdir) -> list[Path]:
-    """What a complete task has left."""
+def missing(config: Config, workdir: Workdir) -> list[str]:
+    """What a complete task has left, and that is not there."""
     lm = weights.load_config(inputs.model_directory(config, workdir))
-    return [workdir.path / "saes" / m.name / "cfg.json" for group in sweep.grid(config, lm) for m in group.members]
+    return files.absent(export.directories(workdir, sweep.grid(config, lm)))
 
 
 def stores(config: Config, workdir: Workdir) -> dict[str, StoredActivations]:
