@@ -64,7 +64,7 @@ def test_settings_of_later_tasks_hold_those_of_earlier_ones():
         (["--seed=1,1"], ["--seed=1,1", "twice"]),
         (["--d_sae=64", "--expansion_factor=4"], ["--d_sae=64", "--expansion_factor=4"]),
         (["--dtype=float16"], ["--dtype=float16", "bfloat16"]),
-        (["--normalize_activations=layer_norm"], ["--normalize_activations=layer_norm", "none"]),
+        (["--normalize_activations=batch_norm"], ["--normalize_activations=batch_norm", "none"]),
         (["--architecture="], ["--architecture"]),
         (["--workdir="], ["--workdir", "no value"]),
         (["--seed=4294967296"], ["--seed=4294967296", "at most"]),

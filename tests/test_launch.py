@@ -47,7 +47,7 @@ def test_a_run_leaves_what_it_promises(finished):
 
 
 BAD = {
-    "architecture": (["--architecture=topk,sparse"], ["--architecture=sparse", "relu, tied, topk"]),
+    "architecture": (["--architecture=topk,sparse"], ["--architecture=sparse", "relu, tied, tied_topk"]),
     "site": (["--hook_name=blocks.1.hook_resid_pst"], ["--hook_name=blocks.1.hook_resid_pst", "blocks.1.hook_resid_post"]),
     "layer": (["--hook_name=blocks.7.hook_resid_post"], ["--hook_name=blocks.7.hook_resid_post", "4 blocks"]),
     "site without width": (["--hook_name=blocks.1.attn.hook_pattern"], ["hook_pattern", "no fixed width"]),

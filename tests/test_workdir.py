@@ -85,7 +85,7 @@ def test_what_is_gone_is_made_again_to_the_same_bits(corpus, finished, tmp_path,
     shutil.rmtree(workdir / "saes")
     (workdir / "evaluation.json").unlink()
     assert launch.main(flags_of(corpus, workdir)) == 0
-    assert capsys.readouterr().err.count("is gone; doing it again") == 2
+    assert capsys.readouterr().err.count("is missing; doing it again") == 2
     for name in SWEEP:
         file = Path("saes") / name / "sae_weights.safetensors"
         assert (workdir / file).read_bytes() == (finished / file).read_bytes()

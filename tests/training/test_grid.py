@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from saejax.errors import InputError
-from saejax.training.grid import groups
+from saejax.training.grid import Sites, groups
 
 
 def make(**changed):
     settings = {
-        "widths": {"blocks.0.hook_mlp_out": 16},
+        "sites": [Sites("blocks.0.hook_mlp_out", 16)],
         "architectures": ["topk"],
         "d_saes": [],
         "expansion_factors": [4],
@@ -36,8 +36,8 @@ def test_an_architecture_varies_only_in_what_it_takes():
 
 
 def test_what_shapes_the_compilation_is_a_group_apart():
-    made = make(expansion_factors=[4, 8], architectures=["relu", "topk"], widths={"a": 16, "b": 32})
-    assert [(g.hook_name, g.architecture, g.d_sae) for g in made] == [
+    made = make(expansion_factors=[4, 8], architectures=["relu", "topk"], sites=[Sites("a", 16), Sites("b", 32)])
+    assert [(g.sites.hook_name, g.architecture, g.frame.d_sae) for g in made] == [
         *[("a", "relu", 64), ("a", "relu", 128), ("a", "topk", 64), ("a", "topk", 128)],
         *[("b", "relu", 128), ("b", "relu", 256), ("b", "topk", 128), ("b", "topk", 256)],
     ]
@@ -57,18 +57,47 @@ def test_names_say_the_settings_and_differ():
         expansion_factors=[1, 2],
         hparams={"l1_coefficient": (1e-4, 0.1), "auxk_coefficient": (0.0, 0.5), "k": (3, 4)},
         seeds=[0, 1],
-        widths={"a": 16, "b": 16},
+        sites=[Sites("a", 16), Sites("b", 16)],
     )
     names = [m.name for g in many for m in g.members]
     assert len(set(names)) == len(names) == 2 * 2 * 2 * (2 + 2 + 4)
 
 
+def test_transcoders_have_both_sites_and_widths_in_their_frames_and_names():
+    (group,) = make(sites=[Sites("a", 16, "b", 24)], frame={"skip": True})
+    assert (group.frame.d_in, group.frame.d_sae, group.frame.d_out, group.frame.skip) == (16, 64, 24, True)
+    assert group.sites.written == "b"
+    made = make(sites=[Sites("a", 16, "b", 24), Sites("a", 16)])
+    assert [g.members[0].name.split("-topk")[0] for g in made] == ["a-to-b", "a"]
+
+
+def test_what_bounds_k_is_the_largest_of_the_members():
+    (group,) = make(architectures=["matching_pursuit"], hparams={"k": (4, 9, 2)})
+    assert group.options["k_max"] == 9
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"architectures": ["sparse"]}, ["--architecture=sparse", "relu, tied, topk"]),
-        ({"hparams": {"l1_coefficient": (1.0,)}}, ["--l1_coefficient=1.0", "takes no l1_coefficient", "relu or tied"]),
+        ({"architectures": ["sparse"]}, ["--architecture=sparse", "relu, tied, tied_topk"]),
+        (
+            {"hparams": {"l1_coefficient": (1.0,)}},
+            ["--l1_coefficient=1.0", "takes no l1_coefficient", "relu or tied or thresholding"],
+        ),
         ({"hparams": {"k": (8, 65)}}, ["--k=65", "64 latents"]),
+        ({"architectures": ["group_max"], "hparams": {"k": (8, 12)}}, ["--k=12", "does not divide the 64 latents"]),
+        (
+            {"architectures": ["matryoshka"], "options": {"matryoshka_prefixes": (0.3, 1.0)}},
+            ["--matryoshka_prefixes=0.3,1.0", "do not cut 64 latents"],
+        ),
+        (
+            {"architectures": ["matryoshka"], "options": {"matryoshka_prefixes": (0.5, 0.25)}},
+            ["--matryoshka_prefixes=0.5,0.25", "must rise"],
+        ),
+        (
+            {"architectures": ["tied"], "sites": [Sites("a", 16, "b", 16)]},
+            ["--target_hook_name=b", "tied", "relu, gated"],
+        ),
     ],
 )
 def test_refusals_name_the_flag_the_value_and_what_is_allowed(changed, words):

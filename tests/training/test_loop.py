@@ -10,8 +10,8 @@ import pytest
 from saejax import metrics_log
 from saejax.errors import InputError
 from saejax.training import loop
-from saejax.training.ensemble import ensemble
-from saejax.training.grid import groups
+from saejax.training.ensemble import Inputs, ensemble
+from saejax.training.grid import Sites, groups
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
 
@@ -35,7 +35,7 @@ class Rows:
 
 def make_ensembles(n_steps):
     made = groups(
-        widths={"site": 8},
+        sites=[Sites("site", 8)],
         architectures=["relu", "topk"],
         d_saes=[24],
         expansion_factors=[],
@@ -76,6 +76,24 @@ def test_a_resumed_run_is_bit_for_bit_the_run_that_never_stopped(tmp_path):
     assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "cut/metrics.jsonl").read_text()
 
 
+def test_resampling_is_resumed_bit_for_bit_too_and_its_counts_are_in_the_lines(tmp_path):
+    """Resampling at steps 3 and 6 of 12 (the window is one step), cut at 4 and at 8, and inside a line's interval."""
+
+    def rhythm(n_steps):
+        return loop.Rhythm(n_steps, 2, 4, loop.Resampling(every=3, times=2, window=1, n_batches=2))
+
+    whole = train(tmp_path / "whole", rhythm=rhythm(12))
+    for stop_at in (4, 8, 12):
+        resumed = train(tmp_path / "cut", rhythm=rhythm(stop_at))
+    assert_equal_trees(whole, resumed)
+    lines = metrics_log.read(tmp_path / "whole/metrics.jsonl")
+    assert lines == metrics_log.read(tmp_path / "cut/metrics.jsonl")
+    counts = {step: sum(line["resampled"] for line in lines if line["step"] == step) for step in (2, 4, 6, 8, 10, 12)}
+    assert counts[4] > 0 and counts[6] > 0 and counts[2] == counts[8] == counts[10] == counts[12] == 0
+    plain = train(tmp_path / "plain")
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(whole)))
+
+
 def test_lines_written_after_the_last_checkpoint_are_not_kept_twice(tmp_path):
     train(tmp_path, stop_at=8)
     with open(tmp_path / "metrics.jsonl", "a") as file:
@@ -88,7 +106,8 @@ def test_lines_written_after_the_last_checkpoint_are_not_kept_twice(tmp_path):
 def test_metrics_are_means_over_the_steps_since_the_last_line(tmp_path):
     train(tmp_path, n_steps=4)
     every = make_ensembles(4)[0]
-    _, values = every.steps(every.init(np.full(8, 0.1, np.float32)), Rows().batches(0, 4), np.float32(0.5))
+    inputs = Inputs(Rows().batches(0, 4), None, np.float32(0.5), np.float32(0.5))
+    _, values = every.steps(every.init(np.full(8, 0.1, np.float32)), inputs)
     lines = [line for line in metrics_log.read(tmp_path / "metrics.jsonl") if line["member"].startswith("relu-l1_0.1")]
     np.testing.assert_allclose([line["loss"] for line in lines], np.reshape(values["loss"][:, 0], (2, 2)).mean(1), rtol=1e-5)
     assert [line["tokens"] for line in lines] == [2 * B, 4 * B]
