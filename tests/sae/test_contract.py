@@ -32,6 +32,12 @@ def subject(request):
     return request.param
 
 
+@pytest.fixture(params=[s for s in SUBJECTS if not s.transcoder], ids=name_of)
+def autoencoder(request):
+    """For what does not depend on whether two sites are read."""
+    return request.param
+
+
 def start(subject):
     return jnp.zeros(subject.width_out)
 
@@ -49,13 +55,16 @@ def test_shapes_and_latent_axes(subject):
 
 
 def test_gradients_match_finite_differences(subject):
-    """Directional derivatives in float64, at a point where no latent switches within the step; thresholds stand still."""
+    """Directional derivatives in float64, at a point where no latent switches within the step.
+
+    What the loss itself holds constant stands still: thresholds, whose gradient is a kernel's, and the gated decoder.
+    """
     with jax.enable_x64(True):
         sae = subject.make()
         params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), sae.init(jax.random.key(1), start(subject)))
         x, hparams = jnp.asarray(rows()[0], jnp.float64), subject.traced()
         still = context()._replace(dead_F=jnp.arange(F) < 5)
-        fixed = ("threshold", *sae.remembered)
+        fixed = ("threshold", *sae.remembered, *(("W_dec", "b_dec", "W_skip") if subject.architecture == "gated" else ()))
 
         def direction(name, a):
             return jax.random.normal(jax.random.key(2), a.shape, jnp.float64) * (name not in fixed)
@@ -125,14 +134,19 @@ def run(subject, e, between=lambda state: state):
     return begun, state, jax.tree.map(lambda *a: np.concatenate(a), *metrics)
 
 
-def test_a_member_equals_the_same_autoencoder_trained_alone(subject):
-    e = three(subject)[0]
-    begun, state, metrics = run(subject, e)
-    alone = subject.ensemble([subject.varied()[1]], StepOptions(Schedules(6, lr_warm_up_steps=2), dead_window_steps=2), (1,))
-    _, own, own_metrics = run(subject, alone)
-    np.testing.assert_allclose(metrics["loss"][:, 1], own_metrics["loss"][:, 0], rtol=1e-5)
+def test_a_member_equals_the_same_autoencoder_trained_alone(autoencoder):
+    e = three(autoencoder)[0]
+    begun, state, metrics = run(autoencoder, e)
+    alone = autoencoder.ensemble(
+        [autoencoder.varied()[1]], StepOptions(Schedules(6, lr_warm_up_steps=2), dead_window_steps=2), (1,)
+    )
+    _, own, own_metrics = run(autoencoder, alone)
+    # The slope of `thresholding` changes tenfold at a kink: which side rounding puts a latent on is seen in the next steps.
+    loose = 100 if autoencoder.architecture == "thresholding" else 1
+    np.testing.assert_allclose(metrics["loss"][:2, 1], own_metrics["loss"][:2, 0], rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"][:, 1], own_metrics["loss"][:, 0], rtol=1e-5 * loose)
     for key, expected in own.params.items():
-        np.testing.assert_allclose(state.params[key][1], expected[0], atol=5e-6, err_msg=key)
+        np.testing.assert_allclose(state.params[key][1], expected[0], atol=5e-6 * loose**2, err_msg=key)
     # The third member's learning rate is 0: it stays where it was, and the others do not.
     for key in begun.keys() - set(e.sae.remembered):
         np.testing.assert_allclose(state.params[key][2], begun[key][2], atol=1e-7, err_msg=key)
@@ -140,24 +154,24 @@ def test_a_member_equals_the_same_autoencoder_trained_alone(subject):
     assert (state.step == 6).all()
 
 
-def test_a_state_that_went_through_the_host_goes_on_bit_for_bit(subject):
-    e = three(subject)[0]
-    _, through, _ = run(subject, e, lambda state: jax.tree.map(lambda a: jnp.asarray(np.array(a)), state))
-    _, straight, _ = run(subject, e)
+def test_a_state_that_went_through_the_host_goes_on_bit_for_bit(autoencoder):
+    e = three(autoencoder)[0]
+    _, through, _ = run(autoencoder, e, lambda state: jax.tree.map(lambda a: jnp.asarray(np.array(a)), state))
+    _, straight, _ = run(autoencoder, e)
     for a, b in zip(jax.tree.leaves(through), jax.tree.leaves(straight)):
         np.testing.assert_array_equal(a, b)
 
 
-def test_one_compilation_for_any_hyper_parameter_values(subject):
-    compiled, sae = [], subject.make()
-    params, x = sae.init(jax.random.key(0), start(subject)), rows()[0]
+def test_one_compilation_for_any_hyper_parameter_values(autoencoder):
+    compiled, sae = [], autoencoder.make()
+    params, x = sae.init(jax.random.key(0), start(autoencoder)), rows()[0]
 
     @jax.jit
     def loss(params, hparams, x):
-        compiled.append(subject)
-        return sae.loss(params, hparams, x, subject.target(x), context())[0]
+        compiled.append(autoencoder)
+        return sae.loss(params, hparams, x, autoencoder.target(x), context())[0]
 
-    traced = [{n: jnp.asarray(v) for n, v in h.items() if n != "learning_rate"} for h in subject.varied()]
+    traced = [{n: jnp.asarray(v) for n, v in h.items() if n != "learning_rate"} for h in autoencoder.varied()]
     values = [loss(params, hparams, x) for hparams in traced]
     assert len(compiled) == 1
     assert len({float(v) for v in values}) == 3
@@ -166,10 +180,10 @@ def test_one_compilation_for_any_hyper_parameter_values(subject):
 @functools.cache
 def trained_a_little(subject):
     """(autoencoder, parameters after a few steps, hyper-parameters)."""
-    hparams = subject.hparams(**SPARSE[subject.architecture])
-    e = subject.ensemble([{**hparams, "learning_rate": 1e-2}], StepOptions(Schedules(5)))
+    changed = {} if subject.row.divides_k else SPARSE[subject.architecture]
+    e = subject.ensemble([subject.hparams(**changed, learning_rate=1e-2)], StepOptions(Schedules(5)))
     state, _ = e.steps(e.init(jnp.full(subject.width_out, 0.1)), subject.inputs(rows(5)))
-    return e.sae, member(state.params, 0), subject.traced(**SPARSE[subject.architecture])
+    return e.sae, member(state.params, 0), subject.traced(**changed)
 
 
 def test_the_export_computes_the_same_on_raw_rows(subject, close):
@@ -206,12 +220,14 @@ def test_export_and_import_round_trip(subject, tmp_path):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_bfloat16_products_give_nearly_the_same_loss_and_float32_gradients(subject):
-    params, x = subject.make().init(jax.random.key(0), start(subject)), rows()[0]
+def test_bfloat16_products_give_nearly_the_same_loss_and_float32_gradients(autoencoder):
+    params, x = autoencoder.make().init(jax.random.key(0), start(autoencoder)), rows()[0]
 
     def of(dtype):
-        loss = subject.make(dtype=dtype).loss
-        return jax.jit(jax.value_and_grad(lambda p: loss(p, subject.traced(), x, subject.target(x), context())[0]))(params)
+        loss = autoencoder.make(dtype=dtype).loss
+        return jax.jit(jax.value_and_grad(lambda p: loss(p, autoencoder.traced(), x, autoencoder.target(x), context())[0]))(
+            params
+        )
 
     (exact, _), (rounded, grads) = of("float32"), of("bfloat16")
     np.testing.assert_allclose(rounded, exact, rtol=5e-2)
