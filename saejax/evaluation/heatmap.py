@@ -23,7 +23,9 @@ def mmcs(path: Path, about: Mapping[str, list], names: Mapping[str, str]) -> Non
     ticks = [names[member] for member in about["members"]]
     apart = matrix[~np.eye(n, dtype=bool)]
     with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axis = plt.subplots(figsize=(2.4 + 0.5 * n, 1.9 + 0.45 * n), layout="constrained")
+        longest = max(len(text) for text in ticks)
+        size = (1.6 + 0.5 * n + 0.06 * longest, 1.2 + 0.45 * n + 0.05 * longest)
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
         shown = np.ma.masked_array(matrix, np.eye(n, dtype=bool))  # the diagonal is 1 by definition, and would set the scale
         colors = plt.get_cmap("viridis").with_extremes(bad="0.93")
         low, high = float(apart.min()), float(apart.max())

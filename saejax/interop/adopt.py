@@ -65,9 +65,10 @@ def adopt(sae: SparseAutoencoder, params: Params, hparams: HParams, start: Infer
 
 
 def _threshold(params: Params, start: InferenceSAE) -> jax.Array | None:
-    """A threshold for each latent, or the one that batch-topk learns, where all are the same."""
+    """A threshold for each latent, or the one that batch-topk learns, where all are the same but for rounding."""
     if start.threshold is None or "threshold" not in params:
         return None
     if params["threshold"].ndim:
         return start.threshold
-    return start.threshold[0] if bool((start.threshold == start.threshold[0]).all()) else None
+    mean = start.threshold.mean()
+    return mean if bool(jnp.abs(start.threshold - mean).max() <= _CLOSE * jnp.abs(mean)) else None

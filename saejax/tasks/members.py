@@ -48,6 +48,8 @@ def listed(config: Config, workdir: Workdir, lm: GPT2Config) -> list[About]:
     names = [Path(where.replace(":", "/")).name for where in config.sae]
     for name, where in zip(names, config.sae):
         own = name if names.count(name) == 1 else where.strip("/").replace("/", "_").replace(":", "_")
+        if own in {about.name for about in found}:  # it was trained under the name of a member of this sweep
+            own = f"given-{own}"
         found.append(About(own, own, "given", where))
     return found
 

@@ -1,6 +1,6 @@
 """What every architecture in the registry must do; a new one gets all of it by its row.
 
-`python tests/sae/test_contract.py` prints the table of architectures and checks.
+`python -m tests.sae.test_contract` prints the table of architectures and checks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from contract import SPARSE, SUBJECTS, B, F, context, name_of, planted, rows, truth
-
 from saejax.interop import saelens
 from saejax.sae.base import unit_rows
 from saejax.sae.frame import Frame
@@ -25,6 +22,7 @@ from saejax.sae.registry import latent_axis
 from saejax.training.ensemble import Inputs, ensemble, member
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
+from tests.sae.contract import SPARSE, SUBJECTS, B, F, context, name_of, planted, rows, truth
 
 
 @pytest.fixture(params=SUBJECTS, ids=name_of)

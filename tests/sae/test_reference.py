@@ -1,6 +1,6 @@
 """Outputs, losses and gradients of each architecture against the peers' own numbers (tests/testdata).
 
-`python tests/sae/test_reference.py` prints the largest deviation from each file.
+`python -m tests.sae.test_reference` prints the largest deviation from each file.
 """
 
 from __future__ import annotations

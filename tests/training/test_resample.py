@@ -3,22 +3,17 @@ architecture."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "sae"))
-from contract import SUBJECTS, F, name_of, rows
 
 from saejax.sae.base import unit_rows
 from saejax.sae.registry import latent_axis
 from saejax.training.resample import ENCODER_SHARE, resample
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
+from tests.sae.contract import SUBJECTS, F, name_of, rows
 
 DEAD = np.arange(F) % 4 == 1
 

@@ -1,0 +1,47 @@
+"""Products in bfloat16: operands are rounded, sums are not; gradients likewise; a JumpReLU threshold still learns."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from saejax.sae.frame import Frame
+from saejax.sae.products import product
+from saejax.training.ensemble import Inputs, ensemble
+from saejax.training.grid import Group, Member, Sites
+from saejax.training.schedules import Schedules
+from saejax.training.step import StepOptions
+
+
+def rounded(a):
+    return np.asarray(jnp.asarray(a).astype(jnp.bfloat16).astype(jnp.float32), np.float64)
+
+
+def test_operands_are_rounded_and_sums_are_not(close):
+    a, b, g = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(30, 400), (400, 20), (30, 20)]))
+    value, back = jax.vjp(lambda a, b: product(a, b, "bfloat16"), a, b)
+    to_a, to_b = back(g)
+    close(value, rounded(a) @ rounded(b), 1e-6, "product")
+    close(to_a, rounded(g) @ rounded(b).T, 1e-6, "gradient to a")
+    close(to_b, rounded(a).T @ rounded(g), 1e-6, "gradient to b")
+    assert {value.dtype, to_a.dtype, to_b.dtype} == {jnp.dtype("float32")}
+
+
+def test_a_jumprelu_threshold_learns_as_in_float32():
+    """With a kernel of 2⁻⁹, narrower than bfloat16's steps near 1, thresholds end where float32 takes them."""
+    n_steps = 200
+    x = jax.random.normal(jax.random.key(0), (1, 512, 12)) * jnp.ones((n_steps, 1, 1))
+    ends = {}
+    for dtype in ("float32", "bfloat16"):
+        hparams = {"l0_coefficient": 0.5, "bandwidth": 2.0**-9, "target_l0": 1.0, "tanh_scale": 1.0, "pre_act_coefficient": 0.0}
+        made = Member("m", "m", {**hparams, "learning_rate": 3e-3}, 0)
+        e = ensemble(
+            Group("g", Sites("s", 12), "jumprelu", Frame(12, 40, dtype=dtype), {"jumprelu_form": "saelens"}, (made,)),
+            StepOptions(Schedules(n_steps)),
+        )
+        state, _ = e.steps(e.init(jnp.zeros(12)), Inputs(x, None, jnp.float32(1), jnp.float32(1)))
+        ends[dtype] = np.asarray(state.params["threshold"][0])
+        assert state.params["threshold"].dtype == jnp.float32
+    assert (np.abs(ends["float32"] - 0.01) > 0.03).mean() > 0.9
+    np.testing.assert_allclose(ends["bfloat16"].mean(), ends["float32"].mean(), rtol=0.1)
