@@ -24,9 +24,11 @@ STYLE = {
     "axes.grid": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
+    "axes.formatter.useoffset": False,
     "savefig.bbox": "tight",
 }
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
+_LEGEND_COLUMNS = 6
 _LABELLED = 10  # with more members than this, only those on the frontier have their label
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -86,7 +88,7 @@ def pareto(
             axis.set_xscale("log")
             _plain_log_ticks(axis, [m["l0"] for m in members.values()])
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), _LEGEND_COLUMNS))
         bars = "; bars: 95% intervals over documents" if intervals else ""
         figure.suptitle(f"Held-out reconstruction against sparsity{bars}", fontsize=11)
         figure.savefig(path)
@@ -185,7 +187,8 @@ def densities(
 def _looks(families: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """{family: (colour, marker)}, in the order of first appearance."""
     names = list(dict.fromkeys(families.values()))
-    return {name: (COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+    n = len(COLORS)  # a second family of one colour has another marker
+    return {name: (COLORS[i % n], MARKERS[(i + i // n) % n]) for i, name in enumerate(names)}
 
 
 def _plain_log_ticks(axis, values: Sequence[float]) -> None:

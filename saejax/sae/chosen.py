@@ -123,8 +123,9 @@ def chosen(
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
     """
     k_aux = k_aux or max(1, frame.width_out // 2)
-    plain = lambda params, hparams, rows: Losses(squared_error(form, rows.y_BxE, rows.y_hat_BxE), {})  # noqa: E731
-    reconstruction = reconstruction or plain
+
+    def plain(params: Params, hparams: HParams, rows: Rows) -> Losses:
+        return Losses(squared_error(form, rows.y_BxE, rows.y_hat_BxE), {})
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         pre_BxF = frame.pre_activations(in_latents(form, params), x_BxD)
@@ -140,7 +141,7 @@ def chosen(
         pre_BxF = frame.pre_activations(params, x_BxD)
         f_BxF = keep(pre_BxF, select(pre_BxF, hparams))
         y_hat_BxE = frame.decode(params, f_BxF, x_BxD)
-        losses = reconstruction(params, hparams, Rows(x_BxD, y_BxE, pre_BxF, f_BxF, y_hat_BxE))
+        losses = (reconstruction or plain)(params, hparams, Rows(x_BxD, y_BxE, pre_BxF, f_BxF, y_hat_BxE))
         error_BxE = jax.lax.stop_gradient(y_BxE - y_hat_BxE)
 
         def whole(params: Params, dead_F: jax.Array) -> jax.Array:
@@ -154,9 +155,11 @@ def chosen(
         total = losses.total + hparams["auxk_coefficient"] * aux
         return total, summary(y_BxE, y_hat_BxE, f_BxF, observe(f_BxF), auxk_loss=aux, **losses.terms)
 
+    def export_in_latents(params: Params, hparams: HParams) -> InferenceSAE:
+        return export(in_latents(form, params), hparams)
+
     unit = {} if form.norm_in_latents else {"project_gradients": without_parallel_part, "after_update": with_unit_rows}
-    exported = lambda params, hparams: export(in_latents(form, params), hparams)  # noqa: E731
-    return SparseAutoencoder(frame.init, encode, decode, loss, exported, **unit)
+    return SparseAutoencoder(frame.init, encode, decode, loss, export_in_latents, **unit)
 
 
 def inference(frame: Frame, params: Params, activation: str, **fields) -> InferenceSAE:

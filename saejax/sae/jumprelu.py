@@ -58,6 +58,12 @@ class Form(NamedTuple):
     unit: bool = False
     step_of_latents: bool = False
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """The hyper-parameters that it has no use for."""
+        tanh, target = frozenset({"tanh_scale", "pre_act_coefficient"}), frozenset({"target_l0"})
+        return {"tanh": target, "step": tanh | target}.get(self.sparsity, tanh)
+
 
 FORMS = {
     "rajamanoharan2024": Form("step", centre=False, unit=True),
@@ -108,7 +114,7 @@ def jumprelu(frame: Frame, *, jumprelu_form: str | Form = "rajamanoharan2024") -
     """Makes the autoencoder.
 
     Its hyper-parameters are `l0_coefficient` (λ), `bandwidth` (ε), `target_l0` (L0*), `tanh_scale` (c) and
-    `pre_act_coefficient` (λ_p); a form that has no use for one leaves it unread.
+    `pre_act_coefficient` (λ_p); `Form.unread` names those that a form has no use for.
 
     Args:
       frame: sizes.

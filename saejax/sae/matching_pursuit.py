@@ -44,7 +44,7 @@ def matching_pursuit(frame: Frame, *, k_max: int) -> SparseAutoencoder:
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         stop = {"k": hparams["k"], "residual_threshold": hparams["residual_threshold"], "k_max": k_max}
-        return pursue(centre(params, x_BxD), params["W_dec"], **stop)
+        return pursue(centre(params, x_BxD), params["W_dec"], **stop, product=frame.product)
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         return frame.product(f_BxF, params["W_dec"]) + params["b_dec"]

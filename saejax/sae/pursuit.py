@@ -6,12 +6,20 @@ to hierarchical: extracting sparse representations with matching pursuit".
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 
 def matching_pursuit(
-    x_BxD: jax.Array, W_dec_FxD: jax.Array, *, k: jax.Array, residual_threshold: jax.Array, k_max: int
+    x_BxD: jax.Array,
+    W_dec_FxD: jax.Array,
+    *,
+    k: jax.Array,
+    residual_threshold: jax.Array,
+    k_max: int,
+    product: Callable[[jax.Array, jax.Array], jax.Array] = jnp.matmul,
 ) -> jax.Array:
     """Encodes rows by matching pursuit; differentiable in rows and dictionary.
 
@@ -25,6 +33,7 @@ def matching_pursuit(
       k: int scalar, most steps; may be traced.
       residual_threshold: float scalar in the rows' units; may be traced; 0 for no such stop.
       k_max: the static bound of k.
+      product: of matrices, by which each step's latent is chosen.
 
     Returns:
       float32 [B, F], not negative, at most k of a row not 0.
@@ -33,7 +42,7 @@ def matching_pursuit(
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array], i: jax.Array):
         f_BxF, residual_BxD, going_B = carry
-        chosen_B = jnp.argmax(jax.lax.stop_gradient(residual_BxD @ W_dec_FxD.T), axis=-1)
+        chosen_B = jnp.argmax(jax.lax.stop_gradient(product(residual_BxD, W_dec_FxD.T)), axis=-1)
         atom_BxD = W_dec_FxD[chosen_B]
         value_B = jax.nn.relu(jnp.sum(residual_BxD * atom_BxD, axis=-1)) * (going_B & (i < k))
         before_B = f_BxF[jnp.arange(B), chosen_B]

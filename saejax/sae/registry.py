@@ -9,6 +9,7 @@ from saejax.sae.base import SparseAutoencoder
 from saejax.sae.batch_topk import batch_topk
 from saejax.sae.gated import gated
 from saejax.sae.group_max import group_max
+from saejax.sae.jumprelu import FORMS as JUMPRELU_FORMS
 from saejax.sae.jumprelu import jumprelu
 from saejax.sae.matching_pursuit import matching_pursuit
 from saejax.sae.matryoshka import matryoshka
@@ -30,6 +31,7 @@ class Architecture(NamedTuple):
       transcodes: whether it can predict another site than it reads; a tied dictionary cannot.
       bounds_k: whether `make` takes `k_max`, the largest k of the members that are compiled together.
       divides_k: whether k must divide the number of latents.
+      unread: options -> the hyper-parameters that its form has no use for, which a sweep must not name.
     """
 
     make: Callable[..., SparseAutoencoder]
@@ -38,6 +40,7 @@ class Architecture(NamedTuple):
     transcodes: bool = True
     bounds_k: bool = False
     divides_k: bool = False
+    unread: Callable[[Mapping[str, Any]], frozenset[str]] = lambda options: frozenset()
 
 
 _LATENT_AXES = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "b_gate": 0, "r_mag": 0, "b_mag": 0, "scale": 0, "threshold": 0}
@@ -81,6 +84,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "pre_act_coefficient": 3e-6,
         },
         {"jumprelu_form": "rajamanoharan2024"},
+        unread=lambda options: JUMPRELU_FORMS[options["jumprelu_form"]].unread,
     ),
     "topk": Architecture(topk, _CHOSEN, {"topk_form": "gao2024", "multi_topk": False, **_AUX}),
     "batch_topk": Architecture(batch_topk, _CHOSEN, {"batch_topk_form": "dictionary_learning", **_THRESHOLD, **_AUX}),

@@ -10,7 +10,7 @@ from saejax.sae.registry import ARCHITECTURES
 from saejax.sae.scaling import PER_ROW
 from saejax.training.grid import Group, Sites, groups
 from saejax.training.loop import Resampling, Rhythm
-from saejax.training.optimizers import Optimizer
+from saejax.training.optimizers import DECAYING, Optimizer
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
 
@@ -42,6 +42,10 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         raise InputError(
             f"--normalize_activations={config.normalize_activations}: a transcoder's input and target are not scaled "
             "row by row; use none or expected_average_only_in"
+        )
+    if config.weight_decay and config.optimizer not in DECAYING:
+        raise InputError(
+            f"--weight_decay={config.weight_decay:g}: {config.optimizer} has none; choose --optimizer={' or '.join(DECAYING)}"
         )
     if config.skip and not config.target_hook_name:
         raise InputError("--skip: only transcoders have a skip path; give --target_hook_name, or leave it out")

@@ -115,6 +115,12 @@ def groups(
         row = ARCHITECTURES[architecture]
         own = {name: tuple(hparams.get(name, ())) or (default,) for name, default in row.hparams.items()}
         taken = {name: options[name] for name in row.options if name in options}
+        for name in row.unread({**row.options, **taken}):
+            if hparams.get(name):
+                raise InputError(
+                    f"--{name}={_join(hparams[name])}: {architecture} in the form that is chosen has no use for it; leave it "
+                    f"out, or change --{architecture}_form"
+                )
         if row.bounds_k:
             taken["k_max"] = max(own["k"])
         if site.target and not row.transcodes:

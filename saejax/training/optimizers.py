@@ -11,6 +11,7 @@ from optax import contrib
 
 from saejax.sae.base import Params
 
+DECAYING = ("adamw", "muon")
 NAMES = ("adam", "adamw", "signum", "muon", "adafactor")
 
 

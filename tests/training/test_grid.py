@@ -95,6 +95,10 @@ def test_what_bounds_k_is_the_largest_of_the_members():
             ["--matryoshka_prefixes=0.5,0.25", "must rise"],
         ),
         (
+            {"architectures": ["jumprelu"], "options": {}, "hparams": {"target_l0": (16.0,)}},
+            ["--target_l0=16.0", "--jumprelu_form"],
+        ),
+        (
             {"architectures": ["tied"], "sites": [Sites("a", 16, "b", 16)]},
             ["--target_hook_name=b", "tied", "relu, gated"],
         ),

@@ -18,11 +18,12 @@ from tests.sae.contract import SUBJECTS, F, name_of, rows
 DEAD = np.arange(F) % 4 == 1
 
 
-@pytest.mark.parametrize("subject", SUBJECTS, ids=name_of)
+@pytest.mark.parametrize("subject", [s for s in SUBJECTS if not s.transcoder or s.architecture == "jumprelu"], ids=name_of)
 def test_only_silent_latents_change_and_only_their_moments(subject):
     e = subject.ensemble([subject.hparams()], StepOptions(Schedules(10)))
-    state, _ = e.steps(e.init(jnp.zeros(subject.width_out)), subject.inputs(rows(3)))
-    state = state._replace(steps_since_fired_F=jnp.where(DEAD, 8, 2)[None])
+    state = e.init(jnp.zeros(subject.width_out))
+    moments = jax.tree.map(lambda a: a + 1 if jnp.issubdtype(a.dtype, jnp.floating) else a, state.opt_state)
+    state = state._replace(opt_state=moments, steps_since_fired_F=jnp.where(DEAD, 8, 2)[None])
     before = jax.tree.map(np.array, state)
     after, n_made = e.resample(state, subject.inputs(rows(2, seed=4)), 8)
     assert n_made.tolist() == [DEAD.sum()]
