@@ -125,12 +125,18 @@ class Config:
     target_l0: tuple[float, ...] = _flag(
         (), "sweep", "jumprelu: L0 aimed at by its quadratic and dictionary_learning forms; empty: 32", least=1e-9
     )
-    tanh_scale: tuple[float, ...] = _flag((), "sweep", "jumprelu: slope in its anthropic2025 form; empty: 4", least=0.0)
+    tanh_scale: tuple[float, ...] = _flag((), "sweep", "jumprelu: slope in its tanh forms; empty: 4", least=0.0)
     pre_act_coefficient: tuple[float, ...] = _flag(
-        (), "sweep", "jumprelu: weight of the pre-activation loss in its anthropic2025 form; empty: 3e-6", least=0.0
+        (), "sweep", "jumprelu: weight of the pre-activation loss in its tanh forms; empty: 3e-6", least=0.0
     )
     p_start: tuple[float, ...] = _flag((), "sweep", "p_anneal: the power at the start; empty: 1", least=1e-9)
     p_end: tuple[float, ...] = _flag((), "sweep", "p_anneal: the power at the end; empty: 0.2", least=1e-9)
+    anneal_start: tuple[float, ...] = _flag(
+        (), "sweep", "p_anneal: share of the training before the power's first change; empty: 0.25", least=0.0, most=0.99
+    )
+    threshold_rate: tuple[float, ...] = _flag(
+        (), "sweep", "batch_topk, matryoshka: weight of a batch in the threshold's average; empty: 0.01", least=1e-9, most=1.0
+    )
     residual_threshold: tuple[float, ...] = _flag(
         (), "sweep", "matching_pursuit: norm of a residual that needs no further latent, in scaled rows; empty: 0", least=0.0
     )
@@ -146,16 +152,13 @@ class Config:
         "rajamanoharan2024",
         "form",
         "jumprelu: form of the loss",
-        choices=("rajamanoharan2024", "saelens", "anthropic2025", "quadratic", "dictionary_learning"),
+        choices=("rajamanoharan2024", "saelens", "saelens_tanh", "anthropic2025", "quadratic", "dictionary_learning"),
     )
     topk_form: str = _flag("gao2024", "form", "topk: form of the loss", choices=_CHOSEN_FORMS)
     multi_topk: bool = _flag(False, "form", "topk: add the loss of the 4k largest latents, weighed by 1/8")
     batch_topk_form: str = _flag("dictionary_learning", "form", "batch_topk: form of the loss", choices=_CHOSEN_FORMS)
     group_max_form: str = _flag("sparsify", "form", "group_max: form of the loss", choices=_CHOSEN_FORMS)
     k_aux: int = _flag(0, "form", "dead latents that AuxK decodes; 0: half the width that is predicted", least=0)
-    threshold_rate: float = _flag(
-        0.01, "form", "batch_topk, matryoshka: weight of a batch in the threshold's average", least=1e-9, most=1.0
-    )
     matryoshka_form: str = _flag(
         "bussmann2025",
         "form",
@@ -171,9 +174,6 @@ class Config:
     )
     matryoshka_auxk: bool = _flag(False, "form", "matryoshka: AuxK for each level by itself")
     lp_function: str = _flag("Lp^p", "form", "p_anneal: the sparsity loss", choices=("Lp^p", "Lp"))
-    anneal_start: float = _flag(
-        0.25, "form", "p_anneal: share of the training before the power's first change", least=0.0, most=0.99
-    )
     skip: bool = _flag(False, "form", "transcoders: a linear path beside the latents")
     decoder_init_norm: float = _flag(
         0.0, "form", "norm of the decoder's rows at the start; 0: the architecture's own", least=0.0
@@ -243,7 +243,12 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def settings_of(config: Config, task: str) -> dict[str, Any]:
-    """The flags that shape what `task` writes, as JSON values."""
+    """The flags that shape what `task` writes, as JSON values.
+
+    `--sae` shapes training only where training is asked for: otherwise it names what else is to be evaluated.
+    """
     sections = SECTIONS_OF_TASK[task]
     values = {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["section"] in sections}
+    if not (task == "train" and "train" in config.tasks):
+        values.pop("sae", None)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

@@ -55,13 +55,18 @@ class Workdir:
         if not path.exists():
             return
         made_with = files.read_json(path)
-        for name in sorted(made_with.keys() | settings.keys()):
+        for name in sorted((made_with.keys() | settings.keys()) - self._not_asked(settings)):
             old, new = made_with.get(name), settings.get(name)
             if old != new:
                 raise InputError(
                     f"--{name}={_text(new)}: --workdir={self.path} holds the '{task}' task's work made with "
                     f"--{name}={_text(old)}; use that value, or another --workdir"
                 )
+
+    @staticmethod
+    def _not_asked(settings: Mapping[str, Any]) -> set[str]:
+        """What a run does not say where it does not train: from which autoencoder training started."""
+        return {"sae"} - settings.keys()
 
     def is_complete(self, task: str) -> bool:
         """Whether the task has been finished here."""
@@ -82,13 +87,20 @@ class Workdir:
         try:
             yield facts
         except InputError:
-            if {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings", ".lock"}:
+            if not self._has_work_of(task):
                 settings_path.unlink()  # nothing was made: the same folder may be used with mended flags
             raise
         seconds = round(time.monotonic() - start, 2)
         run = self._run()
         run.setdefault("tasks", {})[task] = {"seconds": seconds, "peak_memory_bytes": machine.peak_memory_bytes(), **facts}
         files.write_json(self.path / "run.json", {**run, "versions": machine.versions(), "devices": machine.devices()})
+
+    def _has_work_of(self, task: str) -> bool:
+        """Whether anything is there that a task has made, whole or in part."""
+        made = {"train": ("checkpoints", "saes"), "finetune": ("checkpoints_finetune",), "evaluate": ("evaluation.json",)}
+        if task in made:
+            return any((self.path / name).exists() for name in made[task])
+        return not {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings", ".lock"}
 
     def _run(self) -> dict[str, Any]:
         path = self.path / "run.json"

@@ -54,6 +54,19 @@ def test_training_starts_from_sae_and_goes_on_with_what_it_says(finished, corpus
     assert trained["fvu"] < still["fvu"]
 
 
+def test_sae_beside_a_trained_sweep_and_a_refused_start(finished, corpus, tmp_path, capsys):
+    """`--sae` adds to what is evaluated without touching what was trained; a refused start does not bind the folder."""
+    shutil.copytree(finished, tmp_path / "run")
+    other = tmp_path / "other"
+    shutil.copytree(finished / "saes" / MEMBER, other)
+    arguments = flags_of(corpus, tmp_path / "run", f"--sae={other}", "--tasks=evaluate")
+    assert launch.main(arguments) == 0
+    assert results_of(tmp_path / "run")["members"].keys() == {*results_of(finished)["members"], "other"}
+    assert launch.main(flags_of(corpus, tmp_path / "fresh", *SMALL, f"--sae={other}", "--d_sae=128")) == 2
+    assert "W_enc" in capsys.readouterr().err
+    assert launch.main(flags_of(corpus, tmp_path / "fresh", *SMALL, f"--sae={other}", "--tasks=extract,train")) == 0
+
+
 def test_transcoders_with_a_skip_path_then_fine_tuning_then_resuming(corpus, tmp_path):
     """Attention's input to its output, trained; KL fine-tuning lowers KL; the second command has nothing to do."""
     arguments = flags_of(
@@ -120,6 +133,13 @@ BAD = {
     "groups": (["--architecture=group_max", "--k=7"], ["--k=7", "does not divide"]),
     "repository": (["--push_to_hub=nobody"], ["nobody", "owner/name"]),
     "token": (["--push_to_hub=someone/something"], ["HF_TOKEN"]),
+    "another activation": (["--sae=SAE", "--architecture=jumprelu", "--k="], ["activation is topk", "jumprelu"]),
+    "another scaling": (["--sae=SAE", "--normalize_activations=layer_norm"], ["--normalize_activations", "layer_norm"]),
+    "k that is not there": (["--k_anneal_from=64", "--architecture=jumprelu", "--k="], ["--k_anneal_from=64", "no k"]),
+    "k of groups": (["--k_anneal_from=64", "--architecture=group_max"], ["--k_anneal_from=64", "group_max"]),
+    "norms that are kept": (["--decoder_init_norm=0.1"], ["--decoder_init_norm=0.1", "unit norm"]),
+    "cycles of nothing": (["--lr_cycles=3"], ["--lr_cycles=3", "cosine"]),
+    "decay of nothing": (["--weight_decay=0.1"], ["--weight_decay=0.1", "adamw"]),
     "fine-tuning of nothing": (["--tasks=finetune"], ["run --tasks="]),
 }
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from saejax.errors import InputError
 from saejax.interop.folding import with_input_bias
-from saejax.sae.base import HParams, Params, SparseAutoencoder
+from saejax.sae.base import HParams, Params, SparseAutoencoder, without_parallel_part
 from saejax.sae.inference import InferenceSAE
 
 _RESCALABLE = ("relu", "jumprelu", "gated")
@@ -28,7 +28,8 @@ def adopt(sae: SparseAutoencoder, params: Params, hparams: HParams, start: Infer
       where: what error messages call it.
 
     Raises:
-      InputError: other sizes; a dictionary that is not tied, for an architecture whose is; a part that the architecture lacks.
+      InputError: other sizes, another activation; rows whose norms the architecture would change; a dictionary that is not
+        tied, for an architecture whose is; a part that the architecture lacks.
     """
     own = sae.export(params, hparams)
     for name, letters in (("W_enc", "d_in, d_sae"), ("W_dec", "d_sae, d_out")):
@@ -37,8 +38,20 @@ def adopt(sae: SparseAutoencoder, params: Params, hparams: HParams, start: Infer
             raise InputError(
                 f"--sae={where}: {name} is [{letters}] = {list(have)}; the sweep's is {list(want)}; change --d_sae"
             )
+    if start.activation != own.activation:
+        raise InputError(
+            f"--sae={where}: its activation is {start.activation}, the sweep's is {own.activation}; train that one"
+        )
     if start.activation in _RESCALABLE:
         start = start.with_unit_decoder()
+    norm_F = jnp.linalg.norm(start.W_dec, axis=-1)
+    if sae.project_gradients is without_parallel_part and not jnp.allclose(norm_F, 1.0, atol=_CLOSE):
+        raise InputError(
+            f"--sae={where}: its decoder rows do not have unit norm, as the chosen form keeps them; choose a form with free "
+            f"norms, such as saelens"
+        )
+    if "scale" in params:  # thresholding is exported in units of its thresholds, scale²
+        start = start.replace(W_enc=start.W_enc * norm_F, b_enc=start.b_enc * norm_F, W_dec=start.W_dec / norm_F[:, None])
     if own.apply_b_dec_to_input != start.apply_b_dec_to_input:
         start = with_input_bias(start, own.apply_b_dec_to_input)
     if "W_enc" not in params and not jnp.allclose(start.W_enc, start.W_dec.T, atol=_CLOSE * float(jnp.abs(start.W_dec).max())):
@@ -59,6 +72,7 @@ def adopt(sae: SparseAutoencoder, params: Params, hparams: HParams, start: Infer
         "b_mag": start.b_mag,
         "W_skip": start.W_skip,
         "threshold": _threshold(params, start),
+        "scale": jnp.sqrt(norm_F),
     }
     taken = {name: found[name] for name in params if found.get(name) is not None}
     return {**params, **{name: jnp.asarray(value, params[name].dtype) for name, value in taken.items()}}

@@ -22,16 +22,16 @@ def batch_topk(
     frame: Frame,
     *,
     batch_topk_form: str | ch.Form = "dictionary_learning",
-    threshold_rate: float = 0.01,
     k_aux: int = 0,
     reconstruction=None,
 ) -> SparseAutoencoder:
-    """Makes the autoencoder; its hyper-parameters are `k`, which may be a fraction, and `auxk_coefficient` (α), both traced.
+    """Makes the autoencoder; its hyper-parameters are `k`, `auxk_coefficient` (α) and `threshold_rate`, all traced.
+
+    `threshold_rate` is the weight of a batch in the threshold's average (sae-lens 0.01, dictionary_learning 0.001).
 
     Args:
       frame: sizes.
       batch_topk_form: a name in `chosen.FORMS`, or a Form.
-      threshold_rate: the weight of a batch in the threshold's average (sae-lens 0.01, dictionary_learning 0.001).
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
       reconstruction: as `chosen.chosen` takes it, for an architecture that chooses so and reconstructs otherwise.
     """
@@ -41,8 +41,8 @@ def batch_topk(
         n_kept = jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
         return top_k_mask(pre_BxF.reshape(1, -1), n_kept).reshape(pre_BxF.shape)
 
-    def smallest_kept(f_BxF: jax.Array) -> dict[str, jax.Array]:
-        return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf))}
+    def smallest_kept(f_BxF: jax.Array, hparams: HParams) -> dict[str, jax.Array]:
+        return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf)), "rate": hparams["threshold_rate"]}
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         threshold_F = jnp.full(frame.d_sae, jnp.maximum(params["threshold"], 0.0))
@@ -54,8 +54,8 @@ def batch_topk(
         return {**sae.init(key, b_dec_E), "threshold": jnp.float32(UNSET)}
 
     def after_update(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
-        old, new = before["threshold"], observed["smallest_kept"]
-        averaged = jnp.where(old < 0, new, (1.0 - threshold_rate) * old + threshold_rate * new)
+        old, new, rate = before["threshold"], observed["smallest_kept"], observed["rate"]
+        averaged = jnp.where(old < 0, new, (1.0 - rate) * old + rate * new)
         params = sae.after_update(params, before, observed, context)
         return {**params, "threshold": jnp.where(jnp.isfinite(new), averaged, old)}
 

@@ -108,7 +108,7 @@ def chosen(
     export: Callable[[Params, HParams], InferenceSAE],
     *,
     reconstruction: Callable[[Params, HParams, Rows], Losses] | None = None,
-    observe: Callable[[jax.Array], dict[str, jax.Array]] = lambda f_BxF: {},
+    observe: Callable[[jax.Array, HParams], dict[str, jax.Array]] = lambda f_BxF, hparams: {},
     k_aux: int = 0,
 ) -> SparseAutoencoder:
     """Makes an autoencoder whose latents are chosen; `auxk_coefficient` (α) is among its hyper-parameters.
@@ -119,7 +119,7 @@ def chosen(
       select: (pre_BxF, hparams) -> bool [B, F], without gradient; entries that are not positive count as 0 anyway.
       export: (params in the units of the choice, hparams) -> InferenceSAE.
       reconstruction: (params in those units, hparams, rows) -> Losses; None for the form's squared error.
-      observe: what `after_update` needs of the latents.
+      observe: (latents, hparams) -> what `after_update` needs of them.
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
     """
     k_aux = k_aux or max(1, frame.width_out // 2)
@@ -153,7 +153,7 @@ def chosen(
             lambda: jnp.zeros_like(losses.total),
         )
         total = losses.total + hparams["auxk_coefficient"] * aux
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, observe(f_BxF), auxk_loss=aux, **losses.terms)
+        return total, summary(y_BxE, y_hat_BxE, f_BxF, observe(f_BxF, hparams), auxk_loss=aux, **losses.terms)
 
     def export_in_latents(params: Params, hparams: HParams) -> InferenceSAE:
         return export(in_latents(form, params), hparams)

@@ -12,6 +12,8 @@ from saejax.sae.base import TINY, LossContext, Params, sum_of_squares, total_var
 from saejax.sae.frame import Frame
 from saejax.sae.selection import top_k_mask
 
+_LARGEST = 20.0  # of a pre-activation whose exponential a ghost uses: far above any dead latent's
+
 
 class AuxK(NamedTuple):
     """How AuxK is written: dead latents alone, the k_aux largest of them, reconstruct the error e = y − ŷ, held constant.
@@ -98,7 +100,7 @@ def ghost_loss(
 
     def ghost() -> jax.Array:
         error_BxE = jax.lax.stop_gradient(y_BxE - y_hat_BxE)
-        f_BxF = jnp.where(context.dead_F, jnp.exp(jnp.where(context.dead_F, pre_BxF, 0.0)), 0.0)
+        f_BxF = jnp.where(context.dead_F, jnp.exp(jnp.where(context.dead_F, jnp.minimum(pre_BxF, _LARGEST), 0.0)), 0.0)
         ghost_BxE = frame.product(f_BxF, params["W_dec"])
         norm_Bx1 = jnp.linalg.norm(jax.lax.stop_gradient(ghost_BxE), axis=-1, keepdims=True)
         half_Bx1 = jnp.linalg.norm(error_BxE, axis=-1, keepdims=True) / (2.0 * norm_Bx1 + 1e-6)

@@ -9,9 +9,9 @@ Forms of the sparsity, λ the l0 coefficient and L0 a row's active latents:
   rajamanoharan2024: λ L0; the gradient through the kernel reaches θ alone; no centring, unit rows of W_dec. Source:
     Rajamanoharan et al. 2024b, "Jumping Ahead: Improving Reconstruction Fidelity with JumpReLU Sparse Autoencoders".
   saelens: the same, with centring and free norms. Here as there θ itself is the parameter, not log θ.
-  anthropic2025: λ Σ_f tanh(c f ‖W_dec[f]‖), and a pre-activation loss λ_p Σ_{dead f} ReLU(θ − pre) ‖W_dec[f]‖; the kernel's
-    gradient reaches the encoder too. Source: Anthropic, "Circuits Updates – January 2025" (there of all latents; as in
-    SAELens, of dead ones).
+  anthropic2025: λ Σ_f tanh(c f ‖W_dec[f]‖), and a pre-activation loss λ_p Σ_f ReLU(θ − pre) ‖W_dec[f]‖; the kernel's gradient
+    reaches the encoder too. Source: Anthropic, "Circuits Updates – January 2025". `saelens_tanh`: the pre-activation loss of
+    dead latents alone, the kernel's gradient to θ alone, as are SAELens's defaults.
   quadratic: λ (2 / L0*) (L0 − L0*)², for a target L0*. Source: SAELens, after Gemma Scope 2.
   dictionary_learning: λ (mean L0 / L0* − 1)²; the step is taken of f, not of pre. Source: its `JumpReluTrainer`.
 """
@@ -39,6 +39,8 @@ from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
 
 INITIAL_THRESHOLD = 0.01
+# Where the step is of f, inactive latents stand at 0: they must not lie within half the default bandwidth of the threshold.
+INITIAL_THRESHOLD_OF_LATENTS = 0.05
 
 
 class Form(NamedTuple):
@@ -50,6 +52,7 @@ class Form(NamedTuple):
       centre: whether b_dec is subtracted from the input.
       unit: whether the rows of W_dec are kept at unit norm.
       step_of_latents: whether the step is taken of f, so that inactive latents stand at 0.
+      pre_act_of_all: whether the pre-activation loss is of all latents, or of dead ones.
     """
 
     sparsity: str
@@ -57,6 +60,7 @@ class Form(NamedTuple):
     centre: bool = True
     unit: bool = False
     step_of_latents: bool = False
+    pre_act_of_all: bool = False
 
     @property
     def unread(self) -> frozenset[str]:
@@ -68,7 +72,8 @@ class Form(NamedTuple):
 FORMS = {
     "rajamanoharan2024": Form("step", centre=False, unit=True),
     "saelens": Form("step"),
-    "anthropic2025": Form("tanh", to_input=True),
+    "anthropic2025": Form("tanh", to_input=True, pre_act_of_all=True),
+    "saelens_tanh": Form("tanh"),
     "quadratic": Form("quadratic"),
     "dictionary_learning": Form("relative", centre=False, unit=True, step_of_latents=True),
 }
@@ -125,7 +130,8 @@ def jumprelu(frame: Frame, *, jumprelu_form: str | Form = "rajamanoharan2024") -
 
     def init(key: jax.Array, b_dec_E: jax.Array) -> Params:
         params = frame.init(key, b_dec_E, gain=min(1.0, 2 * frame.d_in / frame.d_sae))
-        return {**params, "threshold": jnp.full(frame.d_sae, INITIAL_THRESHOLD)}
+        threshold = INITIAL_THRESHOLD_OF_LATENTS if form.step_of_latents else INITIAL_THRESHOLD
+        return {**params, "threshold": jnp.full(frame.d_sae, threshold)}
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         return jump(frame.pre_activations(params, x_BxD), params["threshold"], hparams["bandwidth"], form.to_input)
@@ -141,7 +147,8 @@ def jumprelu(frame: Frame, *, jumprelu_form: str | Form = "rajamanoharan2024") -
         return jnp.square(l0_B.mean() / hparams["target_l0"] - 1.0) if form.sparsity == "relative" else l0_B.mean()
 
     def pre_act_loss(params: Params, pre_BxF: jax.Array, dead_F: jax.Array) -> jax.Array:
-        below_BxF = jnp.where(dead_F, jax.nn.relu(params["threshold"] - pre_BxF), 0.0)
+        below_BxF = jax.nn.relu(params["threshold"] - pre_BxF)
+        below_BxF = below_BxF if form.pre_act_of_all else jnp.where(dead_F, below_BxF, 0.0)
         return jnp.sum(below_BxF.mean(0) * jnp.linalg.norm(params["W_dec"], axis=-1))
 
     def loss(

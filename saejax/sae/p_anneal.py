@@ -32,23 +32,25 @@ N_UPDATES = 10
 QUEUE = 10
 
 
-def p_anneal(frame: Frame, *, lp_function: str = "Lp^p", anneal_start: float = 0.25) -> SparseAutoencoder:
-    """Makes the autoencoder; its hyper-parameters are `l1_coefficient` (λ_s at the start), `p_start` and `p_end`.
+def p_anneal(frame: Frame, *, lp_function: str = "Lp^p") -> SparseAutoencoder:
+    """Makes the autoencoder.
+
+    Its hyper-parameters are `l1_coefficient` (λ_s at the start), `p_start`, `p_end` and `anneal_start`, the share of the
+    training before p's first change.
 
     Args:
       frame: sizes.
       lp_function: one of `FUNCTIONS`.
-      anneal_start: share of the training before p's first change.
     """
 
     def init(key: jax.Array, b_dec_E: jax.Array) -> Params:
         params = frame.init(key, b_dec_E, gain=min(1.0, 2 * frame.d_in / frame.d_sae))
         return {**params, "lp_scale": jnp.float32(1.0), "lp_queue": jnp.zeros((QUEUE, 2))}
 
-    def stage(context: LossContext, step: jax.Array) -> jax.Array:
+    def stage(hparams: HParams, context: LossContext, step: jax.Array) -> jax.Array:
         """Changes of p that were made before a step, int32 in [0, N_UPDATES]."""
-        start = int(anneal_start * context.n_steps)
-        changes = jnp.asarray([start + (context.n_steps - start) * i // (N_UPDATES - 1) for i in range(N_UPDATES)])
+        start = jnp.floor(hparams["anneal_start"] * context.n_steps + 1e-3).astype(jnp.int32)
+        changes = start + (context.n_steps - start) * jnp.arange(N_UPDATES) // (N_UPDATES - 1)
         return jnp.sum(step > changes)
 
     def p_at(hparams: HParams, n_changes: jax.Array) -> jax.Array:
@@ -71,18 +73,21 @@ def p_anneal(frame: Frame, *, lp_function: str = "Lp^p", anneal_start: float = 0
     ) -> tuple[jax.Array, LossAux]:
         f_BxF = encode(params, hparams, x_BxD)
         y_hat_BxE = frame.decode(params, f_BxF, x_BxD)
-        n_changes = stage(context, context.step)
+        n_changes = stage(hparams, context, context.step)
         p, next_p = p_at(hparams, n_changes), p_at(hparams, n_changes + 1)
         lp_now = lp(f_BxF, p)
         lp_loss = hparams["l1_coefficient"] * jax.lax.stop_gradient(params["lp_scale"]) * lp_now
-        observed = {"lp": jnp.stack([lp_now, lp(jax.lax.stop_gradient(f_BxF), next_p)])}
+        observed = {
+            "lp": jnp.stack([lp_now, lp(jax.lax.stop_gradient(f_BxF), next_p)]),
+            "n_changes": n_changes,
+            "change": stage(hparams, context, context.step + 1) > n_changes,
+        }
         total = sum_of_squares(y_BxE - y_hat_BxE) + lp_loss
         return total, summary(y_BxE, y_hat_BxE, f_BxF, observed, lp=lp_now, lp_loss=lp_loss, p=p)
 
     def after_update(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
         queue_Qx2 = jnp.concatenate([before["lp_queue"][1:], observed["lp"][None]])
-        n_changes = stage(context, context.step)
-        change = stage(context, context.step + 1) > n_changes
+        n_changes, change = observed["n_changes"], observed["change"]
         now, coming = queue_Qx2.sum(0)
         ratio = jnp.where(change & (n_changes > 0) & (coming > 0), now / jnp.where(coming > 0, coming, 1.0), 1.0)
         # What was queued for another pair of p's is forgotten at a change.

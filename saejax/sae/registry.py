@@ -87,12 +87,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         unread=lambda options: JUMPRELU_FORMS[options["jumprelu_form"]].unread,
     ),
     "topk": Architecture(topk, _CHOSEN, {"topk_form": "gao2024", "multi_topk": False, **_AUX}),
-    "batch_topk": Architecture(batch_topk, _CHOSEN, {"batch_topk_form": "dictionary_learning", **_THRESHOLD, **_AUX}),
+    "batch_topk": Architecture(batch_topk, {**_CHOSEN, **_THRESHOLD}, {"batch_topk_form": "dictionary_learning", **_AUX}),
     "matryoshka": Architecture(
-        matryoshka, _CHOSEN, {"matryoshka_form": "bussmann2025", "matryoshka_auxk": False, **_PREFIXES, **_THRESHOLD, **_AUX}
+        matryoshka,
+        {**_CHOSEN, **_THRESHOLD},
+        {"matryoshka_form": "bussmann2025", "matryoshka_auxk": False, **_PREFIXES, **_AUX},
     ),
     "p_anneal": Architecture(
-        p_anneal, {"l1_coefficient": 1.0, "p_start": 1.0, "p_end": 0.2}, {"lp_function": "Lp^p", "anneal_start": 0.25}
+        p_anneal, {"l1_coefficient": 1.0, "p_start": 1.0, "p_end": 0.2, "anneal_start": 0.25}, {"lp_function": "Lp^p"}
     ),
     "group_max": Architecture(group_max, _CHOSEN, {"group_max_form": "sparsify", **_AUX}, divides_k=True),
     "matching_pursuit": Architecture(matching_pursuit, {"k": 32, "residual_threshold": 0.0}, transcodes=False, bounds_k=True),

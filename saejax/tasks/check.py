@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
-from saejax.tasks import inputs, members, pretrain, publish, sweep, tracking
+from saejax.sae.registry import ARCHITECTURES
+from saejax.tasks import finetune, inputs, members, pretrain, publish, starts, sweep, tracking
+from saejax.training.grid import Group
 from saejax.workdir import Workdir
 
 
@@ -32,12 +34,30 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
             f"--checkpoint_every_steps={config.checkpoint_every_steps}: must be a multiple of "
             f"--log_every_steps={config.log_every_steps}, so that a resumed run writes the same metrics"
         )
-    for group in sweep.grid(config, lm):
-        if config.k_anneal_from and (group.options.get("k_max") or group.architecture == "group_max"):
+    groups = sweep.grid(config, lm)
+    _check_annealing(config, groups)
+    sweep.n_steps(config)
+    if "train" in tasks and config.sae:
+        starts.check(config, groups)
+    members.given(config, lm)
+    if "finetune" in tasks:
+        finetune.n_steps(config)
+
+
+def _check_annealing(config: Config, groups: Sequence[Group]) -> None:
+    if not config.k_anneal_from:
+        return
+    for group in groups:
+        row = ARCHITECTURES[group.architecture]
+        if row.bounds_k or row.divides_k:
             raise InputError(
                 f"--k_anneal_from={config.k_anneal_from}: {group.architecture} is made for its own k; leave it out"
             )
-    sweep.n_steps(config)
-    if "train" in tasks and len(config.sae) > 1:
-        raise InputError(f"--sae={','.join(config.sae)}: training starts from one; give one, or leave train out of --tasks")
-    members.given(config, lm)
+        if config.k_anneal_from > group.frame.d_sae:
+            raise InputError(
+                f"--k_anneal_from={config.k_anneal_from}: more than the {group.frame.d_sae} latents of {group.name}; lower it"
+            )
+    if not any("k" in group.members[0].hparams for group in groups):
+        raise InputError(
+            f"--k_anneal_from={config.k_anneal_from}: --architecture={','.join(config.architecture)} has no k; leave it out"
+        )

@@ -62,7 +62,7 @@ def do(config: Config, workdir: Workdir) -> dict:
             )
         )
     windows = inputs.windows(config, workdir)["train"]
-    batch_windows = max(1, config.finetune_batch_size // config.context_size)
+    batch_windows = _batch_windows(config)
     text = TokenBatches(windows.tokens_NxL, batch_windows=batch_windows, seed=config.shuffle_seed)
     start = time.monotonic()
     states, steps_done = loop.train(
@@ -92,7 +92,17 @@ def missing(config: Config, workdir: Workdir) -> list[str]:
 
 def n_steps(config: Config) -> int:
     """Updates in all."""
-    return max(1, config.finetune_tokens // config.finetune_batch_size)
+    batch_tokens = _batch_windows(config) * config.context_size
+    if config.finetune_tokens < batch_tokens:
+        raise InputError(
+            f"--finetune_tokens={config.finetune_tokens}: less than one step of {batch_tokens} tokens "
+            "(--finetune_batch_size, in whole windows of --context_size); raise it"
+        )
+    return config.finetune_tokens // batch_tokens
+
+
+def _batch_windows(config: Config) -> int:
+    return max(1, config.finetune_batch_size // config.context_size)
 
 
 def groups(config: Config, lm: GPT2Config) -> list[Group]:

@@ -6,8 +6,10 @@ from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import sites
 from saejax.lm.gpt2 import GPT2Config
+from saejax.sae.base import without_parallel_part
 from saejax.sae.registry import ARCHITECTURES
 from saejax.sae.scaling import PER_ROW
+from saejax.training.ensemble import make
 from saejax.training.grid import Group, Sites, groups
 from saejax.training.loop import Resampling, Rhythm
 from saejax.training.optimizers import DECAYING, Optimizer
@@ -23,6 +25,9 @@ def n_steps(config: Config) -> int:
             f"--training_tokens={config.training_tokens}: less than one step of --batch_size={config.batch_size}; raise it"
         )
     return n
+
+
+_NORMALISED = ("tied_topk", "thresholding")  # their rows are divided by their norms wherever they are used
 
 
 def grid(config: Config, lm: GPT2Config) -> list[Group]:
@@ -47,9 +52,13 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         raise InputError(
             f"--weight_decay={config.weight_decay:g}: {config.optimizer} has none; choose --optimizer={' or '.join(DECAYING)}"
         )
+    if config.lr_cycles > 1 and config.lr_schedule != "cosine":
+        raise InputError(
+            f"--lr_cycles={config.lr_cycles}: only a cosine has cycles; give --lr_schedule=cosine, or leave it out"
+        )
     if config.skip and not config.target_hook_name:
         raise InputError("--skip: only transcoders have a skip path; give --target_hook_name, or leave it out")
-    return groups(
+    made = groups(
         sites=_sites(config, lm),
         architectures=config.architecture,
         d_saes=config.d_sae,
@@ -60,6 +69,13 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
         frame={"skip": config.skip, "decoder_init_norm": config.decoder_init_norm or None, "dtype": config.sae_dtype},
     )
+    for group in made if config.decoder_init_norm else ():
+        if group.architecture in _NORMALISED or make(group).project_gradients is without_parallel_part:
+            raise InputError(
+                f"--decoder_init_norm={config.decoder_init_norm:g}: {group.architecture} in the form that is chosen keeps its "
+                "rows at unit norm; leave it out, or choose a form with free norms"
+            )
+    return made
 
 
 def _sites(config: Config, lm: GPT2Config) -> list[Sites]:

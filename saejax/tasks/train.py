@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,15 +13,11 @@ from saejax import files
 from saejax.activations.statistics import geometric_median
 from saejax.activations.store import StoredActivations
 from saejax.config import Config
-from saejax.interop import load
-from saejax.interop.adopt import adopt
 from saejax.lm import weights
-from saejax.sae.base import Params
 from saejax.sae.scaling import PER_ROW, normalize
-from saejax.tasks import export, inputs, sweep, tracking
+from saejax.tasks import export, inputs, starts, sweep, tracking
 from saejax.training import loop
-from saejax.training.ensemble import ensemble, make
-from saejax.training.grid import Group
+from saejax.training.ensemble import ensemble
 from saejax.workdir import Workdir
 
 SAMPLE_ROWS = 16_384
@@ -40,7 +35,7 @@ def do(config: Config, workdir: Workdir) -> dict:
             group,
             options,
             normalize_rows=config.normalize_activations,
-            params=_adopted(config, group, b_dec[group.sites.written], scales),
+            params=starts.adopted(config, group, b_dec[group.sites.written], scales),
         )
         for group in sweep.grid(config, lm)
     ]
@@ -101,18 +96,3 @@ def _b_dec(config: Config, sources: Mapping[str, StoredActivations], scales: Map
     rows = source.batches(0, max(1, SAMPLE_ROWS // config.batch_size)).reshape(-1, source.width).astype(np.float32)
     rows = np.asarray(normalize(jnp.asarray(scales[hook] * rows), config.normalize_activations)[0])
     return geometric_median(rows) if config.b_dec_init == "geometric_median" else rows.mean(0, dtype=np.float64)
-
-
-def _adopted(config: Config, group: Group, b_dec_E: np.ndarray, scales: Mapping[str, float]) -> Params | None:
-    """Where `--sae` says that training starts, with a leading axis M; None without it."""
-    if not config.sae:
-        return None
-    x_scale, y_scale = scales[group.sites.hook_name], scales[group.sites.written]
-    start = load.load(config.sae[0]).sae.for_raw_input(1 / x_scale, 1 / y_scale)
-    sae = make(group)
-    members = []
-    for m in group.members:
-        params = sae.init(jax.random.key(m.seed), jnp.asarray(b_dec_E, jnp.float32))
-        hparams = {name: jnp.asarray(value) for name, value in m.hparams.items()}
-        members.append(adopt(sae, params, hparams, start, config.sae[0]))
-    return jax.tree.map(lambda *a: jnp.stack(a), *members)

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 
 from saejax.sae.base import TINY, HParams, LossAux, LossContext, Params, SparseAutoencoder
 
+_LONG = 10**6
+
 
 class Text(Protocol):
     """Where rows come from; what else it holds is `damage`'s business.
@@ -39,7 +41,7 @@ def end_to_end(sae: SparseAutoencoder, damage: Callable[[jax.Array, Any], jax.Ar
     """
 
     def loss(params: Params, hparams: HParams, x_NxD: jax.Array, text: Text, context: LossContext) -> tuple[jax.Array, LossAux]:
-        own, aux = sae.loss(params, hparams, x_NxD, text.y_NxE, context)
+        own, aux = sae.loss(params, hparams, x_NxD, text.y_NxE, _ended(context))
         y_hat_NxE = sae.decode(params, sae.encode(params, hparams, x_NxD), x_NxD)
         harm = damage(y_hat_NxE, text)
         balance = jax.lax.stop_gradient(own / jnp.maximum(harm, TINY))
@@ -47,3 +49,8 @@ def end_to_end(sae: SparseAutoencoder, damage: Callable[[jax.Array, Any], jax.Ar
         return (1.0 - weight) * own + weight * balance * harm, aux._replace(metrics=jax.lax.stop_gradient(metrics))
 
     return sae._replace(loss=loss)
+
+
+def _ended(context: LossContext) -> LossContext:
+    """The context in which an architecture's own schedules have run: p has been annealed, and changes no more."""
+    return context._replace(step=jnp.int32(_LONG - 1), n_steps=_LONG)

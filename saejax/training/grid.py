@@ -28,6 +28,8 @@ _SHORT = {
     "residual_threshold": "residual",
     "p_start": "pstart",
     "p_end": "pend",
+    "threshold_rate": "rate",
+    "anneal_start": "start",
 }
 _SYMBOLS = {"l1_coefficient": "λ", "l0_coefficient": "λ", "auxk_coefficient": "α", "bias_decay": "β", "learning_rate": "η"}
 
@@ -115,7 +117,7 @@ def groups(
         row = ARCHITECTURES[architecture]
         own = {name: tuple(hparams.get(name, ())) or (default,) for name, default in row.hparams.items()}
         taken = {name: options[name] for name in row.options if name in options}
-        for name in row.unread({**row.options, **taken}):
+        for name in sorted(row.unread({**row.options, **taken})):
             if hparams.get(name):
                 raise InputError(
                     f"--{name}={_join(hparams[name])}: {architecture} in the form that is chosen has no use for it; leave it "

@@ -131,8 +131,7 @@ def train(
         ):
             reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm, batch_size, task)
 
-            def read_rows(step: int) -> dict[str, np.ndarray]:
-                n = rhythm.steps_from(step, length)
+            def read_rows(step: int, n: int) -> dict[str, np.ndarray]:
                 return {hook: source.batches(step, n) for hook, source in sources.items()}
 
             def inputs(e: Ensemble, rows: Mapping[str, jax.Array]) -> Inputs:
@@ -140,12 +139,12 @@ def train(
                 return Inputs(rows[read], rows[target] if target else None, scaled[read], scaled[target or read])
 
             step = start
-            upcoming = reader.submit(read_rows, step) if step < rhythm.n_steps else None
+            upcoming = reader.submit(read_rows, step, rhythm.steps_from(step, length)) if step < rhythm.n_steps else None
             while step < rhythm.n_steps:
                 rows = {hook: jnp.asarray(x_SxBxD) for hook, x_SxBxD in upcoming.result().items()}
                 n = rhythm.steps_from(step, length)
                 if step + n < rhythm.n_steps:
-                    upcoming = reader.submit(read_rows, step + n)
+                    upcoming = reader.submit(read_rows, step + n, rhythm.steps_from(step + n, length))
                 results = []
                 for i, e in enumerate(ensembles):
                     states[i], values = e.steps(states[i], inputs(e, rows))
@@ -154,10 +153,12 @@ def train(
                 reading.read_pending()
                 reading.pending = (step, n, results)
                 if rhythm.resampling.due(step) and step < rhythm.n_steps:
-                    rows = {h: jnp.asarray(s.batches(step, rhythm.resampling.n_batches)) for h, s in sources.items()}
-                    for i, e in enumerate(ensembles):
-                        states[i], n_made_M = e.resample(states[i], inputs(e, rows), rhythm.resampling.window)
-                        reading.resampled(i, step, np.asarray(n_made_M))
+                    rows = reader.submit(
+                        read_rows, step, rhythm.resampling.n_batches
+                    ).result()  # sources are read by one thread
+                    pairs = [e.resample(s, inputs(e, rows), rhythm.resampling.window) for e, s in zip(ensembles, states)]
+                    states = [state for state, _ in pairs]
+                    reading.resampled(step, [np.asarray(n_made_M) for _, n_made_M in pairs])
                 if step % rhythm.checkpoint_every == 0 or step == rhythm.n_steps:
                     reading.read_pending()  # so that no state is kept whose losses have not been seen to be finite
                     reading.check_parameters(states, step)
@@ -184,7 +185,7 @@ class _Reading:
         self._rhythm, self._batch_size = rhythm, batch_size
         self._n_members = sum(len(e.group.members) for e in ensembles)
         self._collected: list[list[dict[str, np.ndarray]]] = [[] for _ in ensembles]
-        self._resampled: list[Any] = [np.zeros(len(e.group.members)) for e in ensembles]
+        self._resampled = self._none_resampled()
         self.pending: tuple[int, int, list[dict[str, jax.Array]]] | None = None
 
     def read_pending(self) -> None:
@@ -209,12 +210,14 @@ class _Reading:
             if not finite_M.all():
                 self._stop(e, int(np.argmin(finite_M)), "the parameters", "not finite", step - 1)
 
-    def resampled(self, i: int, step: int, n_made_M: np.ndarray) -> None:
-        """Takes how many latents of each member of an ensemble were made anew, for the next line."""
-        self._resampled[i] = n_made_M
-        console.log(
-            f"{self._task}: step {step:,}: {int(n_made_M.sum()):,} dead latents of {self._ensembles[i].group.name} resampled"
-        )
+    def _none_resampled(self) -> list[np.ndarray]:
+        return [np.zeros(len(e.group.members), int) for e in self._ensembles]
+
+    def resampled(self, step: int, n_made: list[np.ndarray]) -> None:
+        """Takes how many latents of each ensemble's members [M] were made anew, for the next line."""
+        self._resampled = n_made
+        groups = ", ".join(f"{int(n_M.sum()):,} of {e.group.name}" for e, n_M in zip(self._ensembles, n_made) if n_M.any())
+        console.log(f"{self._task}: step {step:,}: dead latents resampled: {groups or 'none'}")
 
     def _check(self, e: Ensemble, loss_SxM: np.ndarray, first_step: int) -> None:
         if not np.isfinite(loss_SxM).all():
@@ -238,5 +241,5 @@ class _Reading:
                     values["resampled"] = int(self._resampled[i][m])
                 self._metrics.write(step, step * self._batch_size, member=member.name, **values)
             collected.clear()
-            self._resampled[i] = np.zeros(len(e.group.members))
+        self._resampled = self._none_resampled()
         self._metrics.flush()

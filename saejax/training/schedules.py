@@ -20,7 +20,7 @@ class Schedules(NamedTuple):
 
     Attributes:
       n_steps: of the whole training, T.
-      lr_schedule: a name in `LR_SCHEDULES`; a cosine falls from 1 to 0.1 between the end of the warm-up and step T.
+      lr_schedule: a name in `LR_SCHEDULES`; a cosine falls from 1 to 0.1 between warm-up and tail.
       lr_cycles: cosines one after the other, each starting again from 1.
       lr_warm_up_steps: W; the factor is (t + 1) / W at step t < W.
       lr_decay_steps: N; the factor falls linearly from 1 at step T − N, and would be 0 at step T.
@@ -42,9 +42,9 @@ class Schedules(NamedTuple):
         """The factor on every member's learning rate at a step (counted from 0), a float scalar."""
         factor = jnp.minimum((step + 1) / max(self.lr_warm_up_steps, 1), 1.0)
         if self.lr_schedule == "cosine":
-            length = max(1, (self.n_steps - self.lr_warm_up_steps) // self.lr_cycles)
+            length = max(1, (self.n_steps - self.lr_warm_up_steps - self.lr_decay_steps) // self.lr_cycles)
             cosine = optax.cosine_decay_schedule(1.0, length, alpha=_LOWEST)
-            since = jnp.maximum(step - self.lr_warm_up_steps, 0)
+            since = jnp.clip(step - self.lr_warm_up_steps, 0, length * self.lr_cycles)
             cycle = jnp.minimum(since // length, self.lr_cycles - 1)
             factor *= cosine(since - cycle * length)
         if self.lr_decay_steps:

@@ -11,18 +11,20 @@ from saejax.interop.adopt import adopt
 from saejax.sae.frame import Frame
 from saejax.sae.relu import relu
 from saejax.sae.tied import tied
+from saejax.sae.topk import topk
 from tests.sae.contract import SUBJECTS, D, F, name_of, rows
 
 SCALE = 1.7
-FAITHFUL = [s for s in SUBJECTS if s.architecture != "thresholding"]
 
 
-@pytest.mark.parametrize("subject", FAITHFUL, ids=name_of)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=name_of)
 def test_what_was_exported_is_taken_up_again(subject, close):
     """Other initial parameters, the exported ones adopted, exported again: the same reconstructions."""
     sae, hparams, x = subject.make(), subject.traced(), rows()[0]
     params = sae.init(jax.random.key(1), jnp.full(subject.width_out, 0.2))
     params = {**params, **({"b_enc": 0.1 * jnp.ones(F)} if "b_enc" in params else {})}
+    if "scale" in params:
+        params["scale"] = jnp.linspace(0.5, 1.5, F)
     if "threshold" in params:
         params["threshold"] = jnp.full_like(params["threshold"], 0.4)
     raw = sae.export(params, hparams).for_raw_input(SCALE)
@@ -56,5 +58,12 @@ def test_refusals_say_what_does_not_fit():
         adopt(one, one.init(jax.random.key(0), jnp.zeros(D)), hparams, start.replace(W_enc=2 * start.W_enc), "there")
     with pytest.raises(InputError, match="decoder bias"):
         adopt(one, one.init(jax.random.key(0), jnp.zeros(D)), hparams, start.replace(W_enc=start.W_dec.T), "there")
+    with pytest.raises(InputError, match="activation is jumprelu, the sweep's is relu"):
+        jump = start.replace(activation="jumprelu", threshold=jnp.ones(F))
+        adopt(source, source.init(jax.random.key(0), jnp.zeros(D)), hparams, jump, "there")
+    chosen, k = topk(frame), {"k": jnp.int32(3), "auxk_coefficient": jnp.float32(0)}
+    with pytest.raises(InputError, match="unit norm"):
+        rescaled = start.replace(activation="topk", k=jnp.int32(3), W_dec=0.3 * start.W_dec)
+        adopt(chosen, chosen.init(jax.random.key(0), jnp.zeros(D)), k, rescaled, "there")
     with pytest.raises(InputError, match="--skip"):
         adopt(source, source.init(jax.random.key(0), jnp.zeros(D)), hparams, start.replace(W_skip=jnp.eye(D)), "there")

@@ -45,9 +45,10 @@ def peer(latents, function):
 
 @pytest.mark.parametrize("function", ["Lp^p", "Lp"])
 def test_p_and_its_coefficient_are_the_peers(function):
-    sae = p_anneal(Frame(D, F), lp_function=function, anneal_start=START / N_STEPS)
+    sae = p_anneal(Frame(D, F), lp_function=function)
     params = sae.init(jax.random.key(0), jnp.zeros(D))
-    hparams = {"l1_coefficient": jnp.float32(0.5), "p_start": jnp.float32(1.0), "p_end": jnp.float32(P_END)}
+    values = {"l1_coefficient": 0.5, "p_start": 1.0, "p_end": P_END, "anneal_start": START / N_STEPS}
+    hparams = {name: jnp.float32(value) for name, value in values.items()}
 
     @jax.jit
     def one(params, step, x_BxD):

@@ -120,7 +120,7 @@ def jumprelu_with(form, bandwidth="jumprelu_bandwidth", coefficient="l0_coeffici
 
 def p_anneal_with(h):
     sae = p_anneal(FRAME, lp_function=str(h["sparsity_function"]))
-    return sae, {"l1_coefficient": h["sparsity_coeff"], "p_start": h["p"], "p_end": h["p"]}
+    return sae, {"l1_coefficient": h["sparsity_coeff"], "p_start": h["p"], "p_end": h["p"], "anneal_start": 0.25}
 
 
 def gated_with(form, coefficient):
@@ -142,7 +142,7 @@ def matryoshka_saelens(auxk):
     return saelens_topk(matryoshka, "matryoshka_form", "saelens", matryoshka_prefixes=prefixes, matryoshka_auxk=auxk)
 
 
-TANH, STEP = JUMPRELU["anthropic2025"], JUMPRELU["saelens"]
+TANH, STEP = JUMPRELU["saelens_tanh"], JUMPRELU["saelens"]
 APRIL_NEW = RELU["april2024"]._replace(l1_norm_power=2)  # AutoEncoderNew's latents have the norm in them already
 L1 = "l1_coefficient"
 CASES = {
@@ -167,9 +167,9 @@ CASES = {
         Case(jumprelu_with("quadratic"), "quadratic"),
     ],
     "sae_saelens_jumprelu_tanh": [
-        Case(jumprelu_with(TANH._replace(to_input=False))),
-        Case(jumprelu_with(TANH), "ste_to_input"),
-        Case(jumprelu_with(TANH._replace(to_input=False)), "pre_act_loss"),
+        Case(jumprelu_with("saelens_tanh")),
+        Case(jumprelu_with(TANH._replace(to_input=True)), "ste_to_input"),
+        Case(jumprelu_with("saelens_tanh"), "pre_act_loss"),
     ],
     "sae_dictionary_learning_standard": [
         Case(relu_with("bricken2023", "l1_penalty")),
@@ -238,7 +238,8 @@ def deviations(file: str, case: Case) -> dict[str, float]:
     at = f"alt/{case.alt}/" if case.alt else ""
     hparams_of_file = settings(data, case.alt)
     sae, hparams = case.make(hparams_of_file)
-    hparams = {name: jnp.asarray(value) for name, value in hparams.items()}
+    rate = hparams_of_file.get("topk_threshold_lr", 1 - hparams_of_file.get("threshold_beta", 0))
+    hparams = {name: jnp.asarray(value) for name, value in {"threshold_rate": rate, **hparams}.items()}
     params = {**sae.init(jax.random.key(0), jnp.zeros(24)), **ours(data, case.names, "params/")}
     mask = (
         np.zeros(80) if case.alt == "no_dead" else data.get(f"{at}dead_neuron_mask", data.get("dead_neuron_mask", np.zeros(80)))
@@ -263,10 +264,8 @@ def deviations(file: str, case: Case) -> dict[str, float]:
         found |= {f"gradient of {name}": deviation(gradients[name], value) for name, value in expected.items()}
     for name in ("topk_threshold", "threshold"):  # what batch-topk learns for inference
         if not case.alt and f"state/{name}_after" in data and "threshold" in sae.remembered:
-            rate = hparams_of_file.get("topk_threshold_lr", 1 - hparams_of_file.get("threshold_beta", 0))
             before = hparams_of_file.get("topk_threshold_before", data.get("state/threshold_before"))
             learnt = {**params, "threshold": jnp.float32(before)}
-            sae = batch_topk(FRAME, threshold_rate=float(rate))
             after = sae.after_update(learnt, learnt, aux.observed, context)["threshold"]
             found["threshold"] = deviation(after, data[f"state/{name}_after"])
     return found

@@ -33,10 +33,10 @@ class Rows:
         return made.astype(ml_dtypes.bfloat16)
 
 
-def make_ensembles(n_steps):
+def make_ensembles(n_steps, architectures=("relu", "topk")):
     made = groups(
         sites=[Sites("site", 8)],
-        architectures=["relu", "topk"],
+        architectures=architectures,
         d_saes=[24],
         expansion_factors=[],
         learning_rates=[1e-2],
@@ -47,10 +47,10 @@ def make_ensembles(n_steps):
     return [ensemble(group, StepOptions(Schedules(n_steps, 2, 4, 3), dead_window_steps=3)) for group in made]
 
 
-def train(folder, *, stop_at=None, n_steps=12, source=None, rhythm=None):
+def train(folder, *, stop_at=None, n_steps=12, source=None, rhythm=None, architectures=("relu", "topk")):
     """Trains to `n_steps`; `stop_at` ends the host loop there, as a kill after that checkpoint would."""
     states, _ = loop.train(
-        make_ensembles(n_steps),
+        make_ensembles(n_steps, architectures),
         {"site": source or Rows()},
         batch_size=B,
         scales={"site": 0.5},
@@ -74,6 +74,16 @@ def test_a_resumed_run_is_bit_for_bit_the_run_that_never_stopped(tmp_path):
     resumed = train(tmp_path / "cut")
     assert_equal_trees(whole, resumed)
     assert (tmp_path / "whole/metrics.jsonl").read_text() == (tmp_path / "cut/metrics.jsonl").read_text()
+
+
+def test_what_training_remembers_goes_through_checkpoints(tmp_path):
+    """batch_topk's threshold and p_anneal's queue and coefficient, cut where p has just changed."""
+    both = ("batch_topk", "p_anneal")
+    whole = train(tmp_path / "whole", architectures=both)
+    train(tmp_path / "cut", stop_at=4, architectures=both)
+    train(tmp_path / "cut", stop_at=8, architectures=both)
+    assert_equal_trees(whole, train(tmp_path / "cut", architectures=both))
+    assert (whole[0].params["threshold"] > 0).all() and (whole[1].params["lp_scale"] != 1.0).all()
 
 
 def test_resampling_is_resumed_bit_for_bit_too_and_its_counts_are_in_the_lines(tmp_path):
