@@ -84,3 +84,24 @@ def test_refusals(arguments, words):
 def test_values_that_cannot_be_parsed(argument, word):
     with pytest.raises(flags.Error, match=word):
         parse(argument)
+
+
+def test_flags_agree_with_the_registry():
+    """Every option and hyper-parameter of every architecture is a flag, with the registry's default and all of its forms."""
+    from saejax.sae import chosen, gated, jumprelu, matryoshka, p_anneal, relu
+    from saejax.sae.registry import ARCHITECTURES
+
+    forms = {
+        "relu_form": relu.FORMS,
+        "gated_form": gated.FORMS,
+        "jumprelu_form": jumprelu.FORMS,
+        "matryoshka_form": matryoshka.FORMS,
+        "lp_function": p_anneal.FUNCTIONS,
+        **dict.fromkeys(("topk_form", "batch_topk_form", "group_max_form"), chosen.FORMS),
+    }
+    for name, row in ARCHITECTURES.items():
+        assert name in config_lib.FIELDS["architecture"].metadata["help"]
+        for option, default in row.options.items():
+            assert getattr(Config, option) == default, option
+            assert set(config_lib.FIELDS[option].metadata["choices"]) == set(forms.get(option, ())), option
+        assert all(getattr(Config, hparam) == () for hparam in row.hparams)

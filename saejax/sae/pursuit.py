@@ -33,7 +33,7 @@ def matching_pursuit(
       k: int scalar, most steps; may be traced.
       residual_threshold: float scalar in the rows' units; may be traced; 0 for no such stop.
       k_max: the static bound of k.
-      product: of matrices, by which each step's latent is chosen.
+      product: of matrices, by which each step's latent is chosen (in training perhaps in bfloat16; its value never is).
 
     Returns:
       float32 [B, F], not negative, at most k of a row not 0.

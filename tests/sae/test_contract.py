@@ -61,7 +61,7 @@ def test_gradients_match_finite_differences(subject):
         sae = subject.make()
         params = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), sae.init(jax.random.key(1), start(subject)))
         x, hparams = jnp.asarray(rows()[0], jnp.float64), subject.traced()
-        still = context()._replace(dead_F=jnp.arange(F) < 5)
+        still = context()
         fixed = ("threshold", *sae.remembered, *(("W_dec", "b_dec", "W_skip") if subject.architecture == "gated" else ()))
 
         def direction(name, a):
