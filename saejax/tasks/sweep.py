@@ -16,6 +16,8 @@ from saejax.training.optimizers import DECAYING, Optimizer
 from saejax.training.schedules import Schedules
 from saejax.training.step import StepOptions
 
+_NORMALISED = ("tied_topk", "thresholding")  # their rows are divided by their norms wherever they are used
+
 
 def n_steps(config: Config) -> int:
     """Updates in all."""
@@ -27,15 +29,35 @@ def n_steps(config: Config) -> int:
     return n
 
 
-_NORMALISED = ("tied_topk", "thresholding")  # their rows are divided by their norms wherever they are used
-
-
 def grid(config: Config, lm: GPT2Config) -> list[Group]:
     """The sweep that the flags say, on the sites of a GPT-2.
 
     Raises:
       InputError: a list or an option that the chosen architectures cannot use.
     """
+    _refuse_idle_flags(config)
+    made = groups(
+        sites=_sites(config, lm),
+        architectures=config.architecture,
+        d_saes=config.d_sae,
+        expansion_factors=config.expansion_factor,
+        learning_rates=config.learning_rate,
+        seeds=config.seed,
+        hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
+        options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
+        frame={"skip": config.skip, "decoder_init_norm": config.decoder_init_norm or None, "dtype": config.sae_dtype},
+    )
+    for group in made if config.decoder_init_norm else ():
+        if group.architecture in _NORMALISED or make(group).project_gradients is without_parallel_part:
+            raise InputError(
+                f"--decoder_init_norm={config.decoder_init_norm:g}: {group.architecture} in the form that is chosen keeps its "
+                "rows at unit norm; leave it out, or choose a form with free norms"
+            )
+    return made
+
+
+def _refuse_idle_flags(config: Config) -> None:
+    """Raises InputError for a flag that would do nothing beside the others."""
     for name, architectures in _takers_of_options().items():
         value = getattr(config, name)
         if value != getattr(Config, name) and not architectures & set(config.architecture):
@@ -58,24 +80,6 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         )
     if config.skip and not config.target_hook_name:
         raise InputError("--skip: only transcoders have a skip path; give --target_hook_name, or leave it out")
-    made = groups(
-        sites=_sites(config, lm),
-        architectures=config.architecture,
-        d_saes=config.d_sae,
-        expansion_factors=config.expansion_factor,
-        learning_rates=config.learning_rate,
-        seeds=config.seed,
-        hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
-        options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
-        frame={"skip": config.skip, "decoder_init_norm": config.decoder_init_norm or None, "dtype": config.sae_dtype},
-    )
-    for group in made if config.decoder_init_norm else ():
-        if group.architecture in _NORMALISED or make(group).project_gradients is without_parallel_part:
-            raise InputError(
-                f"--decoder_init_norm={config.decoder_init_norm:g}: {group.architecture} in the form that is chosen keeps its "
-                "rows at unit norm; leave it out, or choose a form with free norms"
-            )
-    return made
 
 
 def _sites(config: Config, lm: GPT2Config) -> list[Sites]:
