@@ -72,7 +72,7 @@ class Losses(NamedTuple):
     Attributes:
       total: a scalar.
       terms: its parts, to be logged.
-      auxk: (W_dec that the chosen are decoded by, dead_F) -> AuxK, where it is not that of the whole dictionary.
+      auxk: (params in the units of the choice, dead_F) -> AuxK, where it is not that of the whole dictionary.
     """
 
     total: jax.Array

@@ -36,7 +36,9 @@ def do(config: Config, workdir: Workdir) -> dict:
     options = sweep.step_options(config)
     steps = n_steps(config)
     options = options._replace(
-        schedules=Schedules(steps, lr_warm_up_steps=min(50, steps), lr_decay_steps=round(config.lr_decay_fraction * steps))
+        schedules=Schedules(
+            steps, lr_warm_up_steps=min(config.lr_warm_up_steps, steps), lr_decay_steps=round(config.lr_decay_fraction * steps)
+        )
     )
     ensembles = []
     for group, start in zip(groups(config, lm), starts):
