@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from saejax.sae.base import Params, random_unit_rows
-from saejax.sae.products import product
+from saejax.sae.products import centred_product, product
 
 
 class Frame(NamedTuple):
@@ -64,7 +64,9 @@ class Frame(NamedTuple):
 
     def project(self, params: Params, x_BxD: jax.Array) -> jax.Array:
         """x [− b_dec], times W_enc: float32 [B, F]."""
-        return self.product(x_BxD - params["b_dec"] if self.centres else x_BxD, params["W_enc"])
+        if self.centres:
+            return centred_product(x_BxD, params["b_dec"], params["W_enc"], self.dtype)
+        return self.product(x_BxD, params["W_enc"])
 
     def pre_activations(self, params: Params, x_BxD: jax.Array) -> jax.Array:
         """`project` + b_enc: float32 [B, F]."""

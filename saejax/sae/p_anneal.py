@@ -19,6 +19,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    rectified,
     sum_of_squares,
     summary,
     with_unit_rows,
@@ -66,7 +67,7 @@ def p_anneal(frame: Frame, *, lp_function: str = "Lp^p") -> SparseAutoencoder:
         return jnp.mean(jnp.where(sums_B > 0, jnp.where(sums_B > 0, sums_B, 1.0) ** (1.0 / p), 0.0))
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        return jax.nn.relu(frame.pre_activations(params, x_BxD))
+        return rectified(frame.pre_activations(params, x_BxD))
 
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext

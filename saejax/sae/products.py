@@ -1,7 +1,13 @@
-"""Matrix products in the dtype of `--sae_dtype`: float32, or bfloat16 operands with sums in float32.
+"""Matrix products, with gradients in the order that is fast, in the dtype of `--sae_dtype`.
 
-Everything else of an autoencoder is float32 in both: biases, thresholds, activations, losses, the master weights and their
-gradients. So a JumpReLU threshold, whose kernel is narrower than bfloat16's steps, learns the same.
+float32, or bfloat16 operands with sums in float32. Everything else of an autoencoder is float32 in both: biases, thresholds,
+activations, losses, the master weights and their gradients. So a JumpReLU threshold, whose kernel is narrower than bfloat16's
+steps, learns the same.
+
+The gradients are written out, since what JAX and XLA make of a product of their own accord costs a fifth of a step: the
+gradient of a subtracted bias is a vector times a matrix, not a product whose rows are then summed; members that share their
+rows are multiplied as a batch; and on a CPU, whose products are slow where they contract the first axis of their left operand,
+the smaller operand is transposed first.
 """
 
 from __future__ import annotations
@@ -10,32 +16,80 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 
 def product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
     """a @ b, float32 [M, N]; with "bfloat16" the operands, forwards and backwards, are rounded to it first."""
-    return a_MxK @ b_KxN if dtype == "float32" else _rounded(a_MxK, b_KxN, dtype)
+    return _product(a_MxK, b_KxN, dtype)
 
 
-def _dot(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
-    a_MxK, b_KxN = a_MxK.astype(dtype), b_KxN.astype(dtype)
-    if jax.default_backend() == "cpu":  # which has no such product: the same numbers, multiplied as float32
-        return a_MxK.astype(jnp.float32) @ b_KxN.astype(jnp.float32)
-    return jnp.dot(a_MxK, b_KxN, preferred_element_type=jnp.float32)
+def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
+    """(a − centre) @ b, float32 [M, N]; dtype as in `product`."""
+    return _centred(a_MxK, centre_K, b_KxN, dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _rounded(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
-    return _dot(a_MxK, b_KxN, dtype)
+def _product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
+    return _dot(a_MxK.astype(dtype), b_KxN.astype(dtype))
 
 
 def _forward(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str):
-    return _dot(a_MxK, b_KxN, dtype), (a_MxK.astype(dtype), b_KxN.astype(dtype))
+    a_MxK, b_KxN = a_MxK.astype(dtype), b_KxN.astype(dtype)
+    return _dot(a_MxK, b_KxN), (a_MxK, b_KxN)
 
 
 def _backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.Array):
     a_MxK, b_KxN = operands
-    return _dot(grad_MxN, b_KxN.T, dtype), _dot(a_MxK.T, grad_MxN, dtype)
+    grad_MxN = grad_MxN.astype(dtype)
+    return _dot(grad_MxN, b_KxN.T), _contract_rows(a_MxK, grad_MxN)
 
 
-_rounded.defvjp(_forward, _backward)
+_product.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _centred(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
+    return _dot((a_MxK - centre_K).astype(dtype), b_KxN.astype(dtype))
+
+
+def _centred_forward(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str):
+    return _forward(a_MxK - centre_K, b_KxN, dtype)
+
+
+def _centred_backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.Array):
+    to_a_MxK, to_b_KxN = _backward(dtype, operands, grad_MxN)
+    to_centre_K = -(grad_MxN.sum(0).astype(dtype) @ operands[1].T).astype(jnp.float32)
+    return to_a_MxK, to_centre_K, to_b_KxN  # where nothing needs the gradient of a, XLA drops its product
+
+
+_centred.defvjp(_centred_forward, _centred_backward)
+
+
+@custom_vmap
+def _dot(a_MxK: jax.Array, b_KxN: jax.Array) -> jax.Array:
+    """a @ b of one dtype, float32."""
+    if jax.default_backend() == "cpu":  # which has no product of bfloat16: the same numbers, multiplied as float32
+        return a_MxK.astype(jnp.float32) @ b_KxN.astype(jnp.float32)
+    return jnp.matmul(a_MxK, b_KxN, preferred_element_type=jnp.float32)
+
+
+@_dot.def_vmap
+def _dot_of_members(n_members: int, batched: list[bool], a: jax.Array, b: jax.Array) -> tuple[jax.Array, bool]:
+    """A batch of products: an operand that members share is repeated, which costs less than one wide product's transposes."""
+    a, b = (v if has_axis else jnp.broadcast_to(v, (n_members, *v.shape)) for v, has_axis in zip((a, b), batched))
+    return _dot(a, b), True
+
+
+def _contract_rows(a_MxK: jax.Array, b_MxN: jax.Array) -> jax.Array:
+    """aᵀ @ b, float32 [K, N]."""
+    if jax.default_backend() != "cpu":
+        return _dot(a_MxK.T, b_MxN)
+    if a_MxK.shape[1] <= b_MxN.shape[1]:
+        return _dot(_transposed(a_MxK), b_MxN)
+    return _transposed(_dot(_transposed(b_MxN), a_MxK))
+
+
+def _transposed(a_MxN: jax.Array) -> jax.Array:
+    """aᵀ as an array of its own, which XLA does not join with the product before or after it."""
+    return jax.lax.optimization_barrier(jax.lax.optimization_barrier(a_MxN).T)

@@ -25,6 +25,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    rectified,
     sum_of_squares,
     summary,
     unit_rows,
@@ -86,7 +87,7 @@ def relu(frame: Frame, *, relu_form: str | Form = "bricken2023", ghost_gradients
         return params if form.b_dec else {**params, "b_dec": jax.lax.stop_gradient(params["b_dec"])}
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        return jax.nn.relu(frame.pre_activations(params, x_BxD))
+        return rectified(frame.pre_activations(params, x_BxD))
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         return frame.decode(used(params), f_BxF, x_BxD)
@@ -95,7 +96,7 @@ def relu(frame: Frame, *, relu_form: str | Form = "bricken2023", ghost_gradients
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext
     ) -> tuple[jax.Array, LossAux]:
         pre_BxF = frame.pre_activations(params, x_BxD)
-        f_BxF = jax.nn.relu(pre_BxF)
+        f_BxF = rectified(pre_BxF)
         y_hat_BxE = decode(params, f_BxF, x_BxD)
         weight_F = jnp.linalg.norm(params["W_dec"], axis=-1) ** form.l1_norm_power if form.l1_norm_power else 1.0
         if form.relative:

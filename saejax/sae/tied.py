@@ -16,7 +16,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saejax.sae.base import HParams, LossAux, LossContext, Params, SparseAutoencoder, random_unit_rows, summary, unit_rows
+from saejax.sae.base import (
+    HParams,
+    LossAux,
+    LossContext,
+    Params,
+    SparseAutoencoder,
+    random_unit_rows,
+    rectified,
+    summary,
+    unit_rows,
+)
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
 
@@ -69,7 +79,7 @@ def tied(
         return ((x_BxD - centring.translation_D) @ centring.rotation_DxD.T) * centring.scale_D
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        return jax.nn.relu(frame.product(centre(x_BxD), dictionary(params).T) + params["b_enc"])
+        return rectified(frame.product(centre(x_BxD), dictionary(params).T) + params["b_enc"])
 
     def decode_centred(params: Params, f_BxF: jax.Array) -> jax.Array:
         return frame.product(f_BxF, dictionary(params)) + params.get("b_dec", 0.0)
