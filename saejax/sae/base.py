@@ -139,16 +139,27 @@ def total_variance(x_BxD: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(x_BxD - x_BxD.mean(0)))
 
 
+def firings(f_BxF: jax.Array) -> jax.Array:
+    """Rows on which each latent is active, float32 [F]: exact, and on a CPU no pass of its own over f, as a count would be."""
+    return jnp.sum(jnp.abs(jnp.sign(jax.lax.stop_gradient(f_BxF))), axis=0)
+
+
 def summary(
     y_BxE: jax.Array,
     y_hat_BxE: jax.Array,
-    f_BxF: jax.Array,
+    count_F: jax.Array,
     observed: dict[str, jax.Array] | None = None,
     **terms: jax.Array,
 ) -> LossAux:
-    """The metrics every architecture logs, with its own loss terms: mse (summed over E), fvu of the batch, l0."""
+    """The metrics every architecture logs, with its own loss terms: mse (summed over E), fvu of the batch, l0.
+
+    Args:
+      y_BxE, y_hat_BxE: target and prediction.
+      count_F: rows on which each latent is active.
+      observed: `LossAux.observed`.
+      terms: of the loss.
+    """
     error = jnp.sum(jnp.square(y_BxE - y_hat_BxE))
-    count_F = jnp.sum(jnp.abs(jnp.sign(f_BxF)), axis=0)  # exact in float32, and no pass of its own over f on a CPU
     metrics = {
         "mse": error / y_BxE.shape[0],
         "fvu": error / total_variance(y_BxE),

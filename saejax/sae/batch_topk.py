@@ -13,7 +13,7 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.selection import top_k_mask
+from saejax.sae.selection import keep_top_k
 
 UNSET = -1.0  # the threshold before the first batch, which sets it
 
@@ -37,9 +37,9 @@ def batch_topk(
     """
     form = ch.FORMS[batch_topk_form] if isinstance(batch_topk_form, str) else batch_topk_form
 
-    def select(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+    def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
         n_kept = jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
-        return top_k_mask(pre_BxF.reshape(1, -1), n_kept).reshape(pre_BxF.shape)
+        return keep_top_k(pre_BxF.reshape(1, -1), n_kept).reshape(pre_BxF.shape)
 
     def smallest_kept(f_BxF: jax.Array, hparams: HParams) -> dict[str, jax.Array]:
         return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf)), "rate": hparams["threshold_rate"]}
@@ -48,7 +48,7 @@ def batch_topk(
         threshold_F = jnp.full(frame.d_sae, jnp.maximum(params["threshold"], 0.0))
         return ch.inference(frame, params, "jumprelu", threshold=threshold_F)
 
-    sae = ch.chosen(frame, form, select, export, reconstruction=reconstruction, observe=smallest_kept, k_aux=k_aux)
+    sae = ch.chosen(frame, form, choose, export, reconstruction=reconstruction, observe=smallest_kept, k_aux=k_aux)
 
     def init(key: jax.Array, b_dec_E: jax.Array) -> Params:
         return {**sae.init(key, b_dec_E), "threshold": jnp.float32(UNSET)}

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from saejax.sae import sparse
 from saejax.sae.base import (
     HParams,
     LossAux,
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     sum_of_squares,
     summary,
     total_variance,
@@ -53,16 +55,19 @@ FORMS = {
     "dictionary_learning": Form(False, False, AuxK(relu=True, over="residual", scaled=False, trains_b_dec=False)),
 }
 
-Select = Callable[[jax.Array, HParams], jax.Array]
+Choose = Callable[[jax.Array, HParams], jax.Array]
 
 
 class Rows(NamedTuple):
-    """What a reconstruction loss is made of: input, target, pre-activations, latents and prediction."""
+    """What a reconstruction loss is made of: input, target, pre-activations, latents and prediction.
+
+    The latents are None where they are kept as places, not as F numbers a row; there the pre-activations have no gradient.
+    """
 
     x_BxD: jax.Array
     y_BxE: jax.Array
     pre_BxF: jax.Array
-    f_BxF: jax.Array
+    f_BxF: jax.Array | None
     y_hat_BxE: jax.Array
 
 
@@ -96,55 +101,66 @@ def in_latents(form: Form, params: Params) -> Params:
     return {**params, **moved}
 
 
-def keep(pre_BxF: jax.Array, mask_BxF: jax.Array) -> jax.Array:
-    """ReLU of the marked entries, 0 elsewhere."""
-    return jnp.where(mask_BxF, jax.nn.relu(pre_BxF), 0.0)
-
-
 def chosen(
     frame: Frame,
     form: Form,
-    select: Select,
+    choose: Choose,
     export: Callable[[Params, HParams], InferenceSAE],
     *,
     reconstruction: Callable[[Params, HParams, Rows], Losses] | None = None,
     observe: Callable[[jax.Array, HParams], dict[str, jax.Array]] = lambda f_BxF, hparams: {},
     k_aux: int = 0,
+    k_max: int = 0,
 ) -> SparseAutoencoder:
     """Makes an autoencoder whose latents are chosen; `auxk_coefficient` (α) is among its hyper-parameters.
 
     Args:
       frame: sizes.
       form: of the loss.
-      select: (pre_BxF, hparams) -> bool [B, F], without gradient; entries that are not positive count as 0 anyway.
+      choose: (pre_BxF, hparams) -> the latents: the positive entries that are chosen, 0 elsewhere, as `selection` gives them.
       export: (params in the units of the choice, hparams) -> InferenceSAE.
       reconstruction: (params in those units, hparams, rows) -> Losses; None for the form's squared error.
       observe: (latents, hparams) -> what `after_update` needs of them.
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
+      k_max: where `choose` keeps each row's k largest and there is no other `reconstruction`, a static bound of k: the loss
+        then uses sparse products where they are faster. 0 for dense products.
     """
     k_aux = k_aux or max(1, frame.width_out // 2)
+    is_sparse = k_max and sparse.worthwhile(min(frame.d_in, frame.width_out), frame.d_sae, k_max)
 
     def plain(params: Params, hparams: HParams, rows: Rows) -> Losses:
         return Losses(squared_error(form, rows.y_BxE, rows.y_hat_BxE), {})
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         pre_BxF = frame.pre_activations(in_latents(form, params), x_BxD)
-        return keep(pre_BxF, select(pre_BxF, hparams))
+        return choose(pre_BxF, hparams)
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         return frame.decode(in_latents(form, params), f_BxF, x_BxD)
+
+    def of_all(params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array) -> tuple[Rows, jax.Array]:
+        pre_BxF = frame.pre_activations(params, x_BxD)
+        f_BxF = choose(pre_BxF, hparams)
+        return Rows(x_BxD, y_BxE, pre_BxF, f_BxF, frame.decode(params, f_BxF, x_BxD)), firings(f_BxF)
+
+    def of_places(params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array) -> tuple[Rows, jax.Array]:
+        pre_BxF = jax.lax.stop_gradient(frame.pre_activations(params, x_BxD))
+        values_BxK, indices_BxK = frame.strongest(params, x_BxD, pre_BxF, k_max)
+        kept_BxK = (values_BxK > 0) & (jnp.arange(k_max) < hparams["k"])
+        y_hat_BxE = frame.decode_sparse(params, jnp.where(kept_BxK, values_BxK, 0.0), indices_BxK, x_BxD)
+        count_F = sparse.scatter(kept_BxK.astype(jnp.float32), indices_BxK, frame.d_sae)
+        return Rows(x_BxD, y_BxE, pre_BxF, None, y_hat_BxE), count_F
 
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext
     ) -> tuple[jax.Array, LossAux]:
         params = in_latents(form, params)
-        pre_BxF = frame.pre_activations(params, x_BxD)
-        f_BxF = keep(pre_BxF, select(pre_BxF, hparams))
-        y_hat_BxE = frame.decode(params, f_BxF, x_BxD)
-        losses = (reconstruction or plain)(params, hparams, Rows(x_BxD, y_BxE, pre_BxF, f_BxF, y_hat_BxE))
-        error_BxE = jax.lax.stop_gradient(y_BxE - y_hat_BxE)
+        rows, count_F = (of_places if is_sparse else of_all)(params, hparams, x_BxD, y_BxE)
+        losses = (reconstruction or plain)(params, hparams, rows)
+        error_BxE = jax.lax.stop_gradient(y_BxE - rows.y_hat_BxE)
 
         def whole(params: Params, dead_F: jax.Array) -> jax.Array:
+            pre_BxF = frame.recalled(params, x_BxD, rows.pre_BxF) if is_sparse else rows.pre_BxF
             return auxk_loss(form.auxk, frame, params, pre_BxF, y_BxE, error_BxE, dead_F, k_aux)
 
         aux = jax.lax.cond(
@@ -153,7 +169,8 @@ def chosen(
             lambda: jnp.zeros_like(losses.total),
         )
         total = losses.total + hparams["auxk_coefficient"] * aux
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, observe(f_BxF, hparams), auxk_loss=aux, **losses.terms)
+        observed = {} if is_sparse else observe(rows.f_BxF, hparams)
+        return total, summary(y_BxE, rows.y_hat_BxE, count_F, observed, auxk_loss=aux, **losses.terms)
 
     def export_in_latents(params: Params, hparams: HParams) -> InferenceSAE:
         return export(in_latents(form, params), hparams)

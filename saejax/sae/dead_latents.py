@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from saejax.sae.base import TINY, LossContext, Params, sum_of_squares, total_variance
 from saejax.sae.frame import Frame
-from saejax.sae.selection import top_k_mask
+from saejax.sae.selection import keep_top_k
 
 _LARGEST = 20.0  # of a pre-activation whose exponential a ghost uses: far above any dead latent's
 
@@ -58,12 +58,11 @@ def auxk_loss(
     n_dead = dead_F.sum()
     k_dead = jnp.minimum(k_aux, n_dead)
     if form.relu:
-        candidates_BxF = jnp.where(dead_F, pre_BxF, 0.0)
-        aux_BxF = jnp.where(top_k_mask(candidates_BxF, k_dead), candidates_BxF, 0.0)
+        aux_BxF = keep_top_k(jnp.where(dead_F, pre_BxF, 0.0), k_dead)
     else:  # choose on values shifted to be positive, the order kept
         lowest_Bx1 = jax.lax.stop_gradient(pre_BxF.min(-1, keepdims=True))
         shifted_BxF = jnp.where(dead_F, jax.lax.stop_gradient(pre_BxF) - lowest_Bx1 + 1.0, 0.0)
-        aux_BxF = jnp.where(top_k_mask(shifted_BxF, k_dead), pre_BxF, 0.0)
+        aux_BxF = jnp.where(keep_top_k(shifted_BxF, k_dead) > 0, pre_BxF, 0.0)
     difference_BxE = frame.product(aux_BxF, params["W_dec"]) - error_BxE
     if form.trains_b_dec:
         difference_BxE += params["b_dec"] - jax.lax.stop_gradient(params["b_dec"])

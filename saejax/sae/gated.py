@@ -20,6 +20,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     sum_of_squares,
     summary,
     with_unit_rows,
@@ -67,7 +68,7 @@ def gated(frame: Frame, *, gated_form: str = "rajamanoharan2024") -> SparseAutoe
         l1 = jnp.sum(open_BxF.mean(0) * weight_F)
         l1_loss = hparams["l1_coefficient"] * l1
         total = sum_of_squares(y_BxE - y_hat_BxE) + l1_loss + aux_loss
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, l1=l1, l1_loss=l1_loss, aux_loss=aux_loss)
+        return total, summary(y_BxE, y_hat_BxE, firings(f_BxF), l1=l1, l1_loss=l1_loss, aux_loss=aux_loss)
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         maps = {name: value for name, value in params.items() if name != "b_gate"}

@@ -9,7 +9,7 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.selection import group_max_mask
+from saejax.sae.selection import keep_group_max
 
 
 def group_max(frame: Frame, *, group_max_form: str | ch.Form = "sparsify", k_aux: int = 0) -> SparseAutoencoder:
@@ -22,10 +22,10 @@ def group_max(frame: Frame, *, group_max_form: str | ch.Form = "sparsify", k_aux
     """
     form = ch.FORMS[group_max_form] if isinstance(group_max_form, str) else group_max_form
 
-    def select(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
-        return group_max_mask(pre_BxF, hparams["k"])
+    def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+        return keep_group_max(pre_BxF, hparams["k"])
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         return ch.inference(frame, params, "group_max", k=jnp.asarray(hparams["k"], jnp.int32))
 
-    return ch.chosen(frame, form, select, export, k_aux=k_aux)
+    return ch.chosen(frame, form, choose, export, k_aux=k_aux)

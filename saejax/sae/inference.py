@@ -12,7 +12,7 @@ from flax import struct
 
 from saejax.sae.pursuit import matching_pursuit
 from saejax.sae.scaling import normalize, undo
-from saejax.sae.selection import group_max_mask, top_k_mask
+from saejax.sae.selection import keep_group_max, keep_top_k
 
 # σ, and the fields beside W_enc, b_enc, W_dec and b_dec that it needs.
 ACTIVATIONS = {
@@ -80,9 +80,9 @@ class InferenceSAE:
             return thresholding(pre_BxF)
         f_BxF = jax.nn.relu(pre_BxF)
         if self.activation == "topk":
-            return jnp.where(top_k_mask(f_BxF, self.k), f_BxF, 0.0)
+            return keep_top_k(f_BxF, self.k)
         if self.activation == "group_max":
-            return jnp.where(group_max_mask(f_BxF, self.k), f_BxF, 0.0)
+            return keep_group_max(f_BxF, self.k)
         if self.activation == "jumprelu":
             return jnp.where(pre_BxF > self.threshold, f_BxF, 0.0)
         return f_BxF

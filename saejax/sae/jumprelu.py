@@ -30,6 +30,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     sum_of_squares,
     summary,
     with_unit_rows,
@@ -162,7 +163,7 @@ def jumprelu(frame: Frame, *, jumprelu_form: str | Form = "rajamanoharan2024") -
         if form.sparsity == "tanh":
             terms["pre_act_loss"] = hparams["pre_act_coefficient"] * pre_act_loss(params, pre_BxF, context.dead_F)
             total += terms["pre_act_loss"]
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, **terms)
+        return total, summary(y_BxE, y_hat_BxE, firings(f_BxF), **terms)
 
     def after_update(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
         # Projected, not clamped inside the loss, whose gradient would be 0 for ever at 0.

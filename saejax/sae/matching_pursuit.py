@@ -17,6 +17,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     random_unit_rows,
     sum_of_squares,
     summary,
@@ -54,7 +55,7 @@ def matching_pursuit(frame: Frame, *, k_max: int) -> SparseAutoencoder:
     ) -> tuple[jax.Array, LossAux]:
         f_BxF = encode(params, hparams, x_BxD)
         x_hat_BxD = decode(params, f_BxF, x_BxD)
-        return sum_of_squares(y_BxD - x_hat_BxD), summary(y_BxD, x_hat_BxD, f_BxF)
+        return sum_of_squares(y_BxD - x_hat_BxD), summary(y_BxD, x_hat_BxD, firings(f_BxF))
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         maps = (params["W_dec"].T, jnp.zeros(frame.d_sae), params["W_dec"], params["b_dec"])

@@ -19,6 +19,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     rectified,
     sum_of_squares,
     summary,
@@ -84,7 +85,7 @@ def p_anneal(frame: Frame, *, lp_function: str = "Lp^p") -> SparseAutoencoder:
             "change": stage(hparams, context, context.step + 1) > n_changes,
         }
         total = sum_of_squares(y_BxE - y_hat_BxE) + lp_loss
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, observed, lp=lp_now, lp_loss=lp_loss, p=p)
+        return total, summary(y_BxE, y_hat_BxE, firings(f_BxF), observed, lp=lp_now, lp_loss=lp_loss, p=p)
 
     def after_update(params: Params, before: Params, observed: dict[str, jax.Array], context: LossContext) -> Params:
         queue_Qx2 = jnp.concatenate([before["lp_queue"][1:], observed["lp"][None]])

@@ -29,6 +29,33 @@ def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dty
     return _centred(a_MxK, centre_K, b_KxN, dtype)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def recalled(
+    value_MxN: jax.Array,
+    a_MxK: jax.Array,
+    centre_K: jax.Array | None,
+    b_KxN: jax.Array,
+    bias_N: jax.Array,
+    dtype: str = "float32",
+) -> jax.Array:
+    """`value`, known to be (a [− centre]) @ b + bias, with the gradients that this gives it; it is not made again."""
+    return value_MxN
+
+
+def _recalled_forward(value_MxN, a_MxK, centre_K, b_KxN, bias_N, dtype):
+    centred_MxK = a_MxK if centre_K is None else a_MxK - centre_K
+    return value_MxN, (centred_MxK.astype(dtype), b_KxN.astype(dtype), centre_K)
+
+
+def _recalled_backward(dtype: str, saved, grad_MxN: jax.Array):
+    *operands, centre_K = saved
+    to_a_MxK, to_centre_K, to_b_KxN = _centred_backward(dtype, tuple(operands), grad_MxN)
+    return None, to_a_MxK, None if centre_K is None else to_centre_K, to_b_KxN, grad_MxN.sum(0)
+
+
+recalled.defvjp(_recalled_forward, _recalled_backward)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
     return _dot(a_MxK.astype(dtype), b_KxN.astype(dtype))

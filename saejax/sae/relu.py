@@ -25,6 +25,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     rectified,
     sum_of_squares,
     summary,
@@ -112,7 +113,7 @@ def relu(frame: Frame, *, relu_form: str | Form = "bricken2023", ghost_gradients
         if ghost_gradients:
             terms["ghost_loss"] = ghost_loss(frame, used(params), pre_BxF, y_BxE, y_hat_BxE, reconstruction, context)
             total += terms["ghost_loss"]
-        return total, summary(y_BxE, y_hat_BxE, f_BxF, **terms)
+        return total, summary(y_BxE, y_hat_BxE, firings(f_BxF), **terms)
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         return InferenceSAE(**used(params), apply_b_dec_to_input=frame.centres)

@@ -1,10 +1,12 @@
-"""Keeping the k largest entries of each row, with k a traced number.
+"""Keeping the k largest entries of each row, or each group's largest, with k a traced number.
 
 `lax.top_k` needs a static k and sorts what nobody asked to be sorted. Here the k-th largest value of a row is found by
 bisecting on the bits of float32, which for non-negative numbers are in the numbers' order: 31 counts give it exactly.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,40 +16,78 @@ _LANES, _MOST_SLICES = 128, 64
 _CACHED_FLOATS = 2**18  # a block of rows that stays in a CPU core's cache while its 31 counts are made
 
 
-def top_k_mask(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
-    """Marks each row's k largest positive entries.
+@jax.custom_vjp
+def keep_top_k(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
+    """Each row's k largest positive entries; 0 elsewhere, with a gradient of 0 there.
 
-    Entries equal to the k-th largest are all kept; there are others only where float32 values coincide. No gradient
-    passes through the choice.
+    Entries equal to the k-th largest are all kept; there are others only where float32 values coincide.
 
     Args:
       x_BxF: float rows; entries that are not positive are never kept.
       k: int scalar, may be traced and may differ between members of a `vmap`; 0 keeps nothing.
 
     Returns:
-      bool [B, F], at most k marks a row (but for coinciding values), fewer where fewer are positive.
+      float32 [B, F], at most k entries a row that are not 0 (but for coinciding values).
     """
-    values_BxF = jnp.maximum(jax.lax.stop_gradient(x_BxF), 0.0).astype(jnp.float32)
-    k = jnp.asarray(k, jnp.int32)
-    threshold_B = _on_cpu(values_BxF, k) if jax.default_backend() == "cpu" else _kth_largest(values_BxF, k)
-    return (values_BxF >= threshold_B[:, None]) & (values_BxF > 0) & (k > 0)
+    values_BxF, k = jnp.maximum(x_BxF, 0.0).astype(jnp.float32), jnp.asarray(k, jnp.int32)
+    return _top_k_on_cpu(values_BxF, k) if jax.default_backend() == "cpu" else _top_k(values_BxF, k)
 
 
-def group_max_mask(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
-    """Marks the largest positive entry of each of k runs of F / k neighbouring entries.
+@jax.custom_vjp
+def keep_group_max(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
+    """The largest positive entry of each of k runs of F / k neighbouring entries; 0 elsewhere, with a gradient of 0 there.
 
     Args:
       x_BxF: float rows; entries that are not positive are never kept.
       k: int scalar that divides F; may be traced and may differ between members of a `vmap`.
 
     Returns:
-      bool [B, F], at most k marks a row (but for coinciding values).
+      float32 [B, F], at most k entries a row that are not 0 (but for coinciding values).
     """
-    values_FxB = jnp.maximum(jax.lax.stop_gradient(x_BxF), 0.0).T
-    F = values_FxB.shape[0]
+    F = x_BxF.shape[1]
     group_F = jnp.arange(F) // (F // jnp.asarray(k, jnp.int32))
-    largest_FxB = jax.ops.segment_max(values_FxB, group_F, num_segments=F, indices_are_sorted=True)[group_F]
-    return ((values_FxB == largest_FxB) & (values_FxB > 0)).T
+
+    def keep(values_FxB: jax.Array) -> jax.Array:
+        largest_FxB = jax.ops.segment_max(values_FxB, group_F, num_segments=F, indices_are_sorted=True)[group_F]
+        return jnp.where(values_FxB == largest_FxB, values_FxB, 0.0)
+
+    return _as_one_array(keep, jnp.maximum(x_BxF, 0.0).T, k).T
+
+
+def _forward(keep):
+    def forward(x_BxF: jax.Array, k: jax.Array):
+        kept_BxF = keep(x_BxF, k)
+        return kept_BxF, kept_BxF
+
+    return forward
+
+
+def _backward(kept_BxF: jax.Array, grad_BxF: jax.Array):
+    return jnp.where(kept_BxF > 0, grad_BxF, 0.0), None
+
+
+keep_top_k.defvjp(_forward(keep_top_k), _backward)
+keep_group_max.defvjp(_forward(keep_group_max), _backward)
+
+
+def _as_one_array(keep: Callable[[jax.Array], jax.Array], values: jax.Array, k: jax.Array) -> jax.Array:
+    """keep(values), the values being read from one array in memory; 0 where k is 0.
+
+    XLA may make an array again for each of its readers, in another order of sums. What is compared with a threshold that was
+    taken from it would then miss the very entry that gave the threshold. The state of a loop of unknown length, here of one
+    turn, is made once.
+    """
+    kept = jax.lax.fori_loop(0, jnp.minimum(k, 1), lambda _, state: keep(state), values)
+    return jnp.where(k > 0, kept, 0.0)
+
+
+def _top_k(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
+    """`keep_top_k` of float32 values that are not negative."""
+
+    def keep(values_BxF: jax.Array) -> jax.Array:
+        return jnp.where(values_BxF >= _kth_largest(values_BxF, k)[:, None], values_BxF, 0.0)
+
+    return _as_one_array(keep, values_BxF, k)
 
 
 def _kth_largest(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
@@ -77,11 +117,11 @@ def _count(marks_BxF: jax.Array) -> jax.Array:
 
 
 @jax.custom_batching.sequential_vmap
-def _on_cpu(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
-    """`_kth_largest` by blocks of rows and by members, so that each block is read from cache, not from memory 31 times."""
+def _top_k_on_cpu(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
+    """`_top_k` by blocks of rows and by members, so that each block is read from cache, not from memory 31 times."""
     B, F = values_BxF.shape
     block = max(1, _CACHED_FLOATS // F)
     if B <= block or B % block:
-        return _kth_largest(values_BxF, k)
+        return _top_k(values_BxF, k)
     blocks = values_BxF.reshape(B // block, block, F)
-    return jax.lax.map(lambda block_BxF: _kth_largest(block_BxF, k), blocks).reshape(B)
+    return jax.lax.map(lambda block_BxF: _top_k(block_BxF, k), blocks).reshape(B, F)

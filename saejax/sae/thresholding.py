@@ -19,6 +19,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     random_unit_rows,
     summary,
     unit_rows,
@@ -55,7 +56,7 @@ def thresholding(frame: Frame) -> SparseAutoencoder:
         l1 = jnp.sum(f_BxF.mean(0))
         l1_loss = hparams["l1_coefficient"] * l1
         total = jnp.mean(jnp.square(y_BxD - x_hat_BxD)) + l1_loss
-        return total, summary(y_BxD, x_hat_BxD, f_BxF, l1=l1, l1_loss=l1_loss)
+        return total, summary(y_BxD, x_hat_BxD, firings(f_BxF), l1=l1, l1_loss=l1_loss)
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         """Latents are exported in units of their thresholds: the rows of W_dec have norm scale²."""

@@ -22,6 +22,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    firings,
     random_unit_rows,
     rectified,
     summary,
@@ -99,7 +100,7 @@ def tied(
         l1 = jnp.sum(f_BxF.mean(0))
         l1_loss = hparams["l1_coefficient"] * l1
         total = jnp.mean(jnp.square(centred_BxD - x_hat_BxD)) + l1_loss + hparams["bias_decay"] * bias_norm(params["b_enc"])
-        return total, summary(centred_BxD, x_hat_BxD, f_BxF, l1=l1, l1_loss=l1_loss)
+        return total, summary(centred_BxD, x_hat_BxD, firings(f_BxF), l1=l1, l1_loss=l1_loss)
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         W_dec_FxD = dictionary(params)

@@ -10,11 +10,20 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from saejax.sae.base import HParams, LossAux, LossContext, Params, SparseAutoencoder, random_unit_rows, summary, unit_rows
-from saejax.sae.chosen import keep
+from saejax.sae.base import (
+    HParams,
+    LossAux,
+    LossContext,
+    Params,
+    SparseAutoencoder,
+    firings,
+    random_unit_rows,
+    summary,
+    unit_rows,
+)
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.selection import top_k_mask
+from saejax.sae.selection import keep_top_k
 
 
 def tied_topk(frame: Frame) -> SparseAutoencoder:
@@ -29,7 +38,7 @@ def tied_topk(frame: Frame) -> SparseAutoencoder:
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         pre_BxF = frame.product(x_BxD, unit_rows(params["W_dec"]).T)
-        return keep(pre_BxF, top_k_mask(pre_BxF, hparams["k"]))
+        return keep_top_k(pre_BxF, hparams["k"])
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         return frame.product(f_BxF, unit_rows(params["W_dec"]))
@@ -39,7 +48,7 @@ def tied_topk(frame: Frame) -> SparseAutoencoder:
     ) -> tuple[jax.Array, LossAux]:
         f_BxF = encode(params, hparams, x_BxD)
         x_hat_BxD = decode(params, f_BxF, x_BxD)
-        return jnp.mean(jnp.square(y_BxD - x_hat_BxD)), summary(y_BxD, x_hat_BxD, f_BxF)
+        return jnp.mean(jnp.square(y_BxD - x_hat_BxD)), summary(y_BxD, x_hat_BxD, firings(f_BxF))
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         W_dec_FxD = unit_rows(params["W_dec"])

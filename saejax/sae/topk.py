@@ -14,12 +14,14 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.selection import top_k_mask
+from saejax.sae.selection import keep_top_k
 
 _MULTI, _MULTI_WEIGHT = 4, 1 / 8
 
 
-def topk(frame: Frame, *, topk_form: str | ch.Form = "gao2024", multi_topk: bool = False, k_aux: int = 0) -> SparseAutoencoder:
+def topk(
+    frame: Frame, *, topk_form: str | ch.Form = "gao2024", multi_topk: bool = False, k_aux: int = 0, k_max: int = 0
+) -> SparseAutoencoder:
     """Makes the autoencoder; its hyper-parameters are `k` and `auxk_coefficient` (α), both traced.
 
     Args:
@@ -27,14 +29,15 @@ def topk(frame: Frame, *, topk_form: str | ch.Form = "gao2024", multi_topk: bool
       topk_form: a name in `chosen.FORMS`, or a Form.
       multi_topk: whether the loss has the 4k term.
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
+      k_max: the static bound of k, with which products may be sparse; 0 for none.
     """
     form = ch.FORMS[topk_form] if isinstance(topk_form, str) else topk_form
 
-    def select(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
-        return top_k_mask(pre_BxF, hparams["k"])
+    def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+        return keep_top_k(pre_BxF, hparams["k"])
 
     def with_4k(params: Params, hparams: HParams, rows: ch.Rows) -> ch.Losses:
-        f_BxF = ch.keep(rows.pre_BxF, top_k_mask(rows.pre_BxF, _MULTI * hparams["k"]))
+        f_BxF = keep_top_k(rows.pre_BxF, _MULTI * hparams["k"])
         multi = ch.squared_error(form, rows.y_BxE, frame.decode(params, f_BxF, rows.x_BxD))
         own = ch.squared_error(form, rows.y_BxE, rows.y_hat_BxE)
         return ch.Losses(own + _MULTI_WEIGHT * multi, {"multi_topk_loss": multi})
@@ -42,4 +45,6 @@ def topk(frame: Frame, *, topk_form: str | ch.Form = "gao2024", multi_topk: bool
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         return ch.inference(frame, params, "topk", k=jnp.asarray(hparams["k"], jnp.int32))
 
-    return ch.chosen(frame, form, select, export, reconstruction=with_4k if multi_topk else None, k_aux=k_aux)
+    if multi_topk:
+        return ch.chosen(frame, form, choose, export, reconstruction=with_4k, k_aux=k_aux)
+    return ch.chosen(frame, form, choose, export, k_aux=k_aux, k_max=k_max)

@@ -49,7 +49,7 @@ def _check_annealing(config: Config, groups: Sequence[Group]) -> None:
         return
     for group in groups:
         row = ARCHITECTURES[group.architecture]
-        if row.bounds_k or row.divides_k:
+        if row.divides_k:
             raise InputError(
                 f"--k_anneal_from={config.k_anneal_from}: {group.architecture} is made for its own k; leave it out"
             )

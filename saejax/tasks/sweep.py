@@ -46,6 +46,7 @@ def grid(config: Config, lm: GPT2Config) -> list[Group]:
         hparams={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.hparams},
         options={name: getattr(config, name) for row in ARCHITECTURES.values() for name in row.options},
         frame={"skip": config.skip, "decoder_init_norm": config.decoder_init_norm or None, "dtype": config.sae_dtype},
+        k_start=config.k_anneal_from,
     )
     for group in made if config.decoder_init_norm else ():
         if group.architecture in _NORMALISED or make(group).project_gradients is without_parallel_part:

@@ -86,6 +86,7 @@ def groups(
     hparams: Mapping[str, Sequence[float]],
     options: Mapping[str, Any],
     frame: Mapping[str, Any] | None = None,
+    k_start: int = 0,
 ) -> list[Group]:
     """The product of the lists, as groups.
 
@@ -97,6 +98,7 @@ def groups(
       hparams: architectures' own hyper-parameters; an empty list means the architecture's default.
       options: static options; each architecture takes its own.
       frame: fields of `Frame` beside the sizes.
+      k_start: the k that members begin with, where k is annealed.
 
     Raises:
       InputError: an unknown architecture; a hyper-parameter that none of them takes; a k above d_sae, or that does not divide
@@ -124,7 +126,7 @@ def groups(
                     f"out, or change --{architecture}_form"
                 )
         if row.bounds_k:
-            taken["k_max"] = max(own["k"])
+            taken["k_max"] = max(*own["k"], k_start)
         if site.target and not row.transcodes:
             raise InputError(
                 f"--target_hook_name={site.target}: {architecture} reads and writes by one dictionary, so it cannot predict "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from saejax.sae.frame import Frame
-from saejax.sae.products import product
+from saejax.sae.products import centred_product, product, recalled
 from saejax.training.ensemble import Inputs, ensemble
 from saejax.training.grid import Group, Member, Sites
 from saejax.training.schedules import Schedules
@@ -45,3 +46,33 @@ def test_a_jumprelu_threshold_learns_as_in_float32():
         assert state.params["threshold"].dtype == jnp.float32
     assert (np.abs(ends["float32"] - 0.01) > 0.03).mean() > 0.9
     np.testing.assert_allclose(ends["bfloat16"].mean(), ends["float32"].mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize(("K", "N"), [(5, 14), (14, 5)])
+def test_gradients_equal_numpy_where_members_share_rows(K, N, close):
+    """`product`, `centred_product` and `recalled`, for two members with matrices of their own, wide and narrow."""
+    shapes = [(30, K), (2, K), (2, K, N), (2, N), (2, 30, N)]
+    a, centre, b, bias, g = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
+    oracle_a, oracle_c, oracle_b, oracle_bias, oracle_g = (np.asarray(v, np.float64) for v in (a, centre, b, bias, g))
+
+    def remembered(a, centre, b, bias):
+        return recalled(jax.lax.stop_gradient((a - centre) @ b + bias), a, centre, b, bias)
+
+    def gradients(function):
+        def member(centre, b, bias, g):
+            value, back = jax.vjp(lambda *operands: function(*operands), a, centre, b, bias)
+            return value, *back(g)
+
+        return jax.jit(jax.vmap(member))(centre, b, bias, g)
+
+    plain = gradients(lambda a, centre, b, bias: product(a, b) + bias)
+    centred = gradients(lambda a, centre, b, bias: centred_product(a, centre, b) + bias)
+    again = gradients(remembered)
+    for m in range(2):
+        shifted, to_a = oracle_a - oracle_c[m], oracle_g[m] @ oracle_b[m].T
+        for found, left, what in ((plain, oracle_a, "product"), (centred, shifted, "centred"), (again, shifted, "recalled")):
+            close(found[0][m], left @ oracle_b[m] + oracle_bias[m], 1e-5, what)
+            close(found[1][m], to_a, 1e-5, f"{what}: gradient to a")
+            close(found[3][m], left.T @ oracle_g[m], 1e-5, f"{what}: gradient to b")
+            if what != "product":
+                close(found[2][m], -to_a.sum(0), 1e-5, f"{what}: gradient to the centre")

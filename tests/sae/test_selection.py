@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saejax.sae import selection
-from saejax.sae.selection import top_k_mask
+from saejax.sae.selection import keep_top_k
 
 
 def oracle(x, k):
@@ -26,38 +26,38 @@ def test_equals_sorting(shape, k):
     x = np.asarray(
         jax.random.normal(jax.random.key(k), shape) * 10.0 ** jax.random.uniform(jax.random.key(1), shape, minval=-6, maxval=6)
     )
-    np.testing.assert_array_equal(jax.jit(top_k_mask)(x, k), oracle(x, k))
+    np.testing.assert_array_equal(jax.jit(keep_top_k)(x, k), np.where(oracle(x, k), x, 0.0))
 
 
 def test_k_differs_between_the_members_of_a_vmap():
     x = jax.random.normal(jax.random.key(0), (4, 700, 512))
     ks = jnp.array([1, 8, 64, 300])
-    masks = jax.jit(jax.vmap(top_k_mask))(x, ks)
-    for mask, rows, k in zip(masks, x, ks):
-        np.testing.assert_array_equal(mask, oracle(np.asarray(rows), int(k)))
+    kept = jax.jit(jax.vmap(keep_top_k))(x, ks)
+    for one, rows, k in zip(kept, x, ks):
+        np.testing.assert_array_equal(one > 0, oracle(np.asarray(rows), int(k)))
 
 
 def test_rows_shared_by_all_members():
     x = jax.random.normal(jax.random.key(0), (50, 64))
-    masks = jax.vmap(top_k_mask, in_axes=(None, 0))(x, jnp.array([2, 9]))
-    np.testing.assert_array_equal(masks.sum((1, 2)), [100, 450])
+    kept = jax.vmap(keep_top_k, in_axes=(None, 0))(x, jnp.array([2, 9]))
+    np.testing.assert_array_equal((kept > 0).sum((1, 2)), [100, 450])
 
 
 def test_coinciding_values_are_all_kept():
-    assert top_k_mask(jnp.array([[1.0, 2.0, 2.0, 0.5]]), 1).tolist() == [[False, True, True, False]]
+    assert keep_top_k(jnp.array([[1.0, 2.0, 2.0, 0.5]]), 1).tolist() == [[0, 2, 2, 0]]
 
 
 def test_infinite_and_tiny_values_keep_their_order():
     x = jnp.array([[jnp.inf, 1e-37, 3e38, -jnp.inf, 0.0]])
-    assert top_k_mask(x, 2).tolist() == [[True, False, True, False, False]]
-    assert top_k_mask(x, 5).tolist() == [[True, True, True, False, False]]
+    assert (keep_top_k(x, 2) > 0).tolist() == [[True, False, True, False, False]]
+    assert (keep_top_k(x, 5) > 0).tolist() == [[True, True, True, False, False]]
 
 
 def test_no_gradient_passes_through_the_choice_and_it_is_exact_through_the_values():
     x = jax.random.normal(jax.random.key(3), (5, 20))
 
     def kept_sum(x, k):
-        return jnp.sum(jnp.where(top_k_mask(x, k), x, 0.0) ** 2)
+        return jnp.sum(keep_top_k(x, k) ** 2)
 
     grads = jax.vmap(jax.grad(kept_sum), in_axes=(None, 0))(x, jnp.array([3, 4]))
     for grad, k in zip(grads, (3, 4)):
@@ -66,6 +66,20 @@ def test_no_gradient_passes_through_the_choice_and_it_is_exact_through_the_value
 
 def test_the_path_for_accelerators_gives_the_same(monkeypatch):
     x = jax.random.normal(jax.random.key(0), (2, 300, 512))
-    on_cpu = jax.vmap(top_k_mask)(x, jnp.array([4, 40]))
+    on_cpu = jax.vmap(keep_top_k)(x, jnp.array([4, 40]))
     monkeypatch.setattr(selection.jax, "default_backend", lambda: "gpu")
-    np.testing.assert_array_equal(jax.vmap(top_k_mask)(x, jnp.array([4, 40])), on_cpu)
+    np.testing.assert_array_equal(jax.vmap(keep_top_k)(x, jnp.array([4, 40])), on_cpu)
+
+
+def test_the_kth_largest_itself_is_kept_where_xla_would_make_it_again():
+    """Jitted behind a product and a sum, by members: a mask beside the values once missed entries here."""
+    x, W, b = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(96, 12), (2, 12, 160), (2, 160)]))
+
+    @jax.jit
+    def kept(W, b, k):
+        return jax.vmap(lambda W, b: keep_top_k(x @ (W * (1 + b**2)) + b, k))(W, b)
+
+    for k in (1, 7, 33):
+        np.testing.assert_array_equal((kept(W, b, k) > 0).sum(-1), k)
+    groups = jax.jit(jax.vmap(lambda W, b: selection.keep_group_max(x @ W + b, 8)))(W, b)
+    np.testing.assert_array_equal((groups > 0).sum(-1), 8)
