@@ -13,7 +13,7 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
-from saejax.sae.selection import keep_top_k
+from saejax.sae.selection import keep_top_of_all
 
 UNSET = -1.0  # the threshold before the first batch, which sets it
 
@@ -39,7 +39,7 @@ def batch_topk(
 
     def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
         n_kept = jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
-        return keep_top_k(pre_BxF.reshape(1, -1), n_kept).reshape(pre_BxF.shape)
+        return keep_top_of_all(pre_BxF, n_kept)
 
     def smallest_kept(f_BxF: jax.Array, hparams: HParams) -> dict[str, jax.Array]:
         return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf)), "rate": hparams["threshold_rate"]}

@@ -83,3 +83,12 @@ def test_the_kth_largest_itself_is_kept_where_xla_would_make_it_again():
         np.testing.assert_array_equal((kept(W, b, k) > 0).sum(-1), k)
     groups = jax.jit(jax.vmap(lambda W, b: selection.keep_group_max(x @ W + b, 8)))(W, b)
     np.testing.assert_array_equal((groups > 0).sum(-1), 8)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (7, 33), (64, 1000), (600, 1024)])
+def test_the_largest_of_all_rows_equal_sorting(shape):
+    x = np.asarray(jax.random.normal(jax.random.key(1), shape)) * 10.0 ** np.linspace(-6, 6, shape[0])[:, None]
+    x = x.astype(np.float32)
+    for n in (0, 1, 5, x.size // 3, 2 * x.size):
+        kept = jax.jit(selection.keep_top_of_all)(x, n)
+        np.testing.assert_array_equal(kept.reshape(1, -1), np.where(oracle(x.reshape(1, -1), n), x.reshape(1, -1), 0.0))

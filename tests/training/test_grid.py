@@ -32,7 +32,7 @@ def test_an_architecture_varies_only_in_what_it_takes():
     assert [len(g.members) for g in made] == [2 * 4, 3 * 4]
     assert {m.hparams["k"] for m in made[1].members} == {4, 8, 16}
     assert all("k" not in m.hparams for m in made[0].members)
-    assert made[0].options == {"relu_form": "april2024"} and made[1].options == {"topk_form": "saelens"}
+    assert made[0].options == {"relu_form": "april2024"} and made[1].options == {"topk_form": "saelens", "k_max": 16}
 
 
 def test_what_shapes_the_compilation_is_a_group_apart():
