@@ -18,6 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
+from saejax.sae.platform import platform
+
 
 def product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
     """a @ b, float32 [M, N]; with "bfloat16" the operands, forwards and backwards, are rounded to it first."""
@@ -96,9 +98,9 @@ _centred.defvjp(_centred_forward, _centred_backward)
 @custom_vmap
 def _dot(a_MxK: jax.Array, b_KxN: jax.Array) -> jax.Array:
     """a @ b of one dtype, float32."""
-    if jax.default_backend() == "cpu":  # which has no product of bfloat16: the same numbers, multiplied as float32
-        return a_MxK.astype(jnp.float32) @ b_KxN.astype(jnp.float32)
-    return jnp.matmul(a_MxK, b_KxN, preferred_element_type=jnp.float32)
+    if platform().multiplies_bfloat16:
+        return jnp.matmul(a_MxK, b_KxN, preferred_element_type=jnp.float32)
+    return a_MxK.astype(jnp.float32) @ b_KxN.astype(jnp.float32)  # the same numbers
 
 
 @_dot.def_vmap
@@ -110,7 +112,7 @@ def _dot_of_members(n_members: int, batched: list[bool], a: jax.Array, b: jax.Ar
 
 def _contract_rows(a_MxK: jax.Array, b_MxN: jax.Array) -> jax.Array:
     """aᵀ @ b, float32 [K, N]."""
-    if jax.default_backend() != "cpu":
+    if not platform().transposes_first:
         return _dot(a_MxK.T, b_MxN)
     if a_MxK.shape[1] <= b_MxN.shape[1]:
         return _dot(_transposed(a_MxK), b_MxN)

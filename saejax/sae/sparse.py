@@ -4,7 +4,7 @@
     encoded: v_bk = (x_b − c) · W_enc[:, i_bk] + b_enc[i_bk]      gradients: accumulate, to W_enc; sums, to b_enc and c
 
 None of them makes an array of shape [B, K, D]. Of the five products of a training step one, the encoder's, stays dense. Where
-that pays is `worthwhile`'s to say; which code runs, plain JAX or a kernel, is chosen here and nowhere else.
+that pays is `worthwhile`'s to say; which code runs, plain JAX or a kernel, is `platform`'s.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from saejax.sae import gathers
+from saejax.sae.platform import platform
 
 # What a row's latent costs beside a product over all of them, measured on two CPU cores: sorting it, and D multiply-adds of
 # gathered rows, in multiply-adds of a dense product.
@@ -22,31 +22,25 @@ _GATHERED, _SORTED = 25, 6400
 
 
 def worthwhile(width: int, d_sae: int, k_max: int) -> bool:
-    """Whether sparse products are faster than dense ones.
+    """Whether sparse products are faster than dense ones, on this platform.
 
     Args:
       width: D or E, of the rows of the dictionary.
       d_sae: F.
       k_max: K.
     """
-    return width * d_sae > k_max * (_GATHERED * width + _SORTED)
+    return platform().decode is not None and width * d_sae > k_max * (_GATHERED * width + _SORTED)
 
 
 def strongest(pre_BxF: jax.Array, k_max: int) -> tuple[jax.Array, jax.Array]:
-    """Each row's k_max largest entries, falling, float32 [B, K], and their places, int32 [B, K]; no gradient.
-
-    On a TPU they are approximate: each of them is found with a probability of 0.99.
-    """
-    pre_BxF = jax.lax.stop_gradient(pre_BxF)
-    if jax.default_backend() == "tpu":
-        return jax.lax.approx_max_k(pre_BxF, k_max, recall_target=0.99)
-    return jax.lax.top_k(pre_BxF, k_max)
+    """Each row's k_max largest entries, falling, float32 [B, K], and their places, int32 [B, K]; no gradient."""
+    return platform().top_k(jax.lax.stop_gradient(pre_BxF), k_max)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def decode(values_BxK: jax.Array, indices_BxK: jax.Array, W_FxE: jax.Array, dtype: str = "float32") -> jax.Array:
     """Σ_k v_bk W[i_bk], float32 [B, E]; with "bfloat16" values and W, and in the gradients the rows, are rounded to it."""
-    return gathers.decode(values_BxK.astype(dtype), indices_BxK, W_FxE.astype(dtype))
+    return platform().decode(values_BxK.astype(dtype), indices_BxK, W_FxE.astype(dtype))
 
 
 def _decode_forward(values_BxK: jax.Array, indices_BxK: jax.Array, W_FxE: jax.Array, dtype: str):
@@ -56,8 +50,8 @@ def _decode_forward(values_BxK: jax.Array, indices_BxK: jax.Array, W_FxE: jax.Ar
 def _decode_backward(dtype: str, saved, grad_BxE: jax.Array):
     values_BxK, indices_BxK, W_FxE = saved
     grad_BxE = grad_BxE.astype(dtype)
-    to_values_BxK = gathers.pick(grad_BxE, W_FxE.astype(dtype), indices_BxK)
-    to_W_FxE = gathers.accumulate(values_BxK.astype(dtype), indices_BxK, grad_BxE, W_FxE.shape[0])
+    to_values_BxK = platform().pick(grad_BxE, W_FxE.astype(dtype), indices_BxK)
+    to_W_FxE = platform().accumulate(values_BxK.astype(dtype), indices_BxK, grad_BxE, W_FxE.shape[0])
     return to_values_BxK, None, to_W_FxE
 
 
@@ -87,9 +81,9 @@ def _encoded_backward(dtype: str, saved, grad_BxK: jax.Array):
     indices_BxK, centred_BxD, centre_D, W_DxF = saved
     W_FxD, rounded_BxK = W_DxF.T.astype(dtype), grad_BxK.astype(dtype)
     to_b_F = scatter(grad_BxK, indices_BxK, W_DxF.shape[1])
-    to_W_FxD = gathers.accumulate(rounded_BxK, indices_BxK, centred_BxD.astype(dtype), W_DxF.shape[1])
+    to_W_FxD = platform().accumulate(rounded_BxK, indices_BxK, centred_BxD.astype(dtype), W_DxF.shape[1])
     to_centre_D = None if centre_D is None else -(to_b_F.astype(dtype) @ W_FxD).astype(jnp.float32)
-    to_x_BxD = gathers.decode(rounded_BxK, indices_BxK, W_FxD)  # dropped by XLA where nothing needs it
+    to_x_BxD = platform().decode(rounded_BxK, indices_BxK, W_FxD)  # dropped by XLA where nothing needs it
     return None, None, to_x_BxD, to_centre_D, to_W_FxD.T, to_b_F
 
 

@@ -34,7 +34,7 @@ def topk(
     form = ch.FORMS[topk_form] if isinstance(topk_form, str) else topk_form
 
     def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
-        return keep_top_k(pre_BxF, hparams["k"])
+        return keep_top_k(pre_BxF, hparams["k"], k_max)
 
     def with_4k(params: Params, hparams: HParams, rows: ch.Rows) -> ch.Losses:
         f_BxF = keep_top_k(rows.pre_BxF, _MULTI * hparams["k"])

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
-from saejax.sae import kernels
-from saejax.sae.selection import _kth_largest
+from saejax.sae import bisection, kernels
 
 PRODUCTS = [((5, 7, 33, 300), "float32"), ((16, 8, 64, 128), "bfloat16")]  # B, K, F, E
 
@@ -28,8 +27,8 @@ def compiled(function, in_axes=None, **options):
 
 decode, pick = compiled(kernels.decode), compiled(kernels.pick)
 accumulate = compiled(kernels.accumulate, static_argnums=3)
+bisected = jax.jit(bisection.kth_largest)
 kth_largest, kth_largest_of_all = compiled(kernels.kth_largest), compiled(kernels.kth_largest_of_all)
-bisected = jax.jit(_kth_largest)
 
 
 def sparse(B, K, F, E, seed=0):

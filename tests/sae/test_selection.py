@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from saejax.sae import selection
+from saejax.sae.grouped_top_k import grouped_top_k
 from saejax.sae.selection import keep_top_k
 
 
@@ -64,11 +65,22 @@ def test_no_gradient_passes_through_the_choice_and_it_is_exact_through_the_value
         np.testing.assert_allclose(grad, 2 * np.where(oracle(np.asarray(x), k), x, 0.0), rtol=1e-6)
 
 
-def test_the_path_for_accelerators_gives_the_same(monkeypatch):
-    x = jax.random.normal(jax.random.key(0), (2, 300, 512))
-    on_cpu = jax.vmap(keep_top_k)(x, jnp.array([4, 40]))
-    monkeypatch.setattr(selection.jax, "default_backend", lambda: "gpu")
-    np.testing.assert_array_equal(jax.vmap(keep_top_k)(x, jnp.array([4, 40])), on_cpu)
+@pytest.mark.parametrize("k_max", [0, 40])
+def test_the_path_for_tpus_gives_the_same_where_nothing_is_approximate(k_max, monkeypatch):
+    """Off a TPU `lax.approx_max_k` is exact."""
+    x, ks = jax.random.normal(jax.random.key(0), (2, 300, 512)), jnp.array([4, 40])
+    on_cpu = jax.vmap(keep_top_k)(x, ks)
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    np.testing.assert_array_equal(jax.vmap(lambda x, k: keep_top_k(x, k, k_max))(x, ks), on_cpu)
+
+
+@pytest.mark.parametrize(("F", "k"), [(1, 1), (30, 7), (1000, 32), (1031, 3), (40, 40)])
+def test_top_k_by_groups_equals_sorting(F, k):
+    x = jax.random.normal(jax.random.key(F), (17, F))
+    values, places = jax.jit(grouped_top_k, static_argnums=1)(x, k)
+    expected, expected_places = jax.lax.top_k(x, k)
+    np.testing.assert_array_equal(values, expected)
+    np.testing.assert_array_equal(places, expected_places)
 
 
 def test_the_kth_largest_itself_is_kept_where_xla_would_make_it_again():

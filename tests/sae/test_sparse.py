@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saejax.sae import gathers, sparse
+from saejax.sae import gathers, kernels, sparse
 from saejax.sae.base import LossContext
 from saejax.sae.chosen import FORMS
 from saejax.sae.frame import Frame
+from saejax.sae.grouped_top_k import grouped_top_k
+from saejax.sae.platform import platform
 from saejax.sae.topk import topk
 
 SIZES = {"even": (64, 8, 40, 12), "odd": (37, 5, 131, 7), "one": (1, 1, 3, 2), "more rows than keys fit": (70, 11, 2**23, 2)}
@@ -125,3 +129,26 @@ def test_the_gradient_to_rows_is_there_when_it_is_asked_for(close):
 def test_latents_as_numbers():
     values, places = jnp.array([[2.0, 3.0], [4.0, 0.0]]), jnp.array([[2, 0], [1, 2]])
     np.testing.assert_array_equal(sparse.dense(values, places, 3), [[3, 0, 2], [0, 4, 0]])
+
+
+def test_the_kernels_of_a_gpu_give_the_same_gradients(monkeypatch, close):
+    """By members, in interpret mode, through the same derivatives."""
+    on_gpu = {name: functools.partial(getattr(kernels, name), interpret=True) for name in ("decode", "pick", "accumulate")}
+    pairs = [codes(10, 4, 30, key=i) for i in range(2)]
+    values, places = (jnp.stack(a) for a in zip(*pairs))
+    x, W_enc, W_dec = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(10, 6), (2, 6, 30), (2, 30, 6)]))
+
+    def run():
+        def member(values, places, W_enc, W_dec):
+            def loss(values, W_enc, W_dec):
+                values = sparse.encoded(values, places, x, 0.1 * jnp.ones(6), W_enc, jnp.zeros(30))
+                return jnp.sum(jnp.square(x - sparse.decode(values, places, W_dec)))
+
+            return jax.value_and_grad(loss, (0, 1, 2))(values, W_enc, W_dec)
+
+        return jax.vmap(member)(values, places, W_enc, W_dec)
+
+    plain = run()
+    monkeypatch.setattr(sparse, "platform", lambda: platform()._replace(**on_gpu, top_k=grouped_top_k))
+    for found, expected in zip(jax.tree.leaves(run()), jax.tree.leaves(plain)):
+        close(found, expected, 1e-5, "loss or gradient")
