@@ -100,7 +100,7 @@ def start(contender: str, plan: dict) -> Worker:
         return Worker(contender, f"{module}:{kind}", plan, absent="--tasks=compare: pip install 'saejax[torch]'")
     peer = PEERS[contender]
     absent = f"--compare_with={contender}: {peer.package} does not load; {peer.install}, or leave it out"
-    return Worker(contender, f"saejax.comparison.peers.{peer.module}:{kind}", plan, absent=absent)
+    return Worker(contender, f"saejax.comparison.peers.{peer.module}:{kind}", plan, absent=absent, foreign=True)
 
 
 def one_device(workers: Sequence[Worker]) -> str:

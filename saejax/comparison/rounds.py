@@ -13,9 +13,10 @@ from saejax.comparison.worker import Worker
 _UNIT_SECONDS, _MOST_REPEATS = 0.25, 200
 
 
-def measure(
-    workers: Sequence[Worker], n_rounds: int, methods: Mapping[str, Sequence[str]]
-) -> dict[str, dict[str, list[float]]]:
+Seconds = dict[str, dict[str, list[float]]]
+
+
+def measure(workers: Sequence[Worker], n_rounds: int, methods: Mapping[str, Sequence[str]]) -> Seconds:
     """Times every method of every worker in every round; odd rounds go through the workers backwards.
 
     Args:
@@ -27,7 +28,7 @@ def measure(
       {worker's name: {method: seconds of a call in each round}}.
     """
     repeats = {(w.name, method): _repeats(w.seconds(method)) for w in workers for method in methods[w.name]}
-    found: dict[str, dict[str, list[float]]] = {w.name: {method: [] for method in methods[w.name]} for w in workers}
+    found: Seconds = {w.name: {method: [] for method in methods[w.name]} for w in workers}
     with console.progress("compare", n_rounds * len(workers), "turns") as advance:
         for turn in range(n_rounds):
             for worker in workers if turn % 2 == 0 else reversed(workers):

@@ -5,9 +5,11 @@ So thread pools do not disturb each other, peak memory is each one's own, and wh
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -26,7 +28,7 @@ class Worker:
     are named by those who call them.
     """
 
-    def __init__(self, name: str, contender: str, plan: dict[str, Any], *, absent: str):
+    def __init__(self, name: str, contender: str, plan: dict[str, Any], *, absent: str, foreign: bool = False):
         """Starts the process and imports what the contender needs.
 
         Args:
@@ -34,11 +36,12 @@ class Worker:
           contender: "module:Class".
           plan: what the class is made with.
           absent: the message of the InputError where an import fails.
+          foreign: whether it is another project's: then its errors are InputErrors too, that say to leave it out.
 
         Raises:
           InputError: a package that is not installed or does not load.
         """
-        self.name = name
+        self.name, self._foreign = name, foreign
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         try:
             self._pool.submit(_start, contender, plan).result()
@@ -51,15 +54,26 @@ class Worker:
 
     def call(self, method: str, *arguments: Any) -> Any:
         """What the contender's method returns."""
-        return self._pool.submit(_call, method, arguments).result()
+        return self._result(_call, method, arguments)
 
     def seconds(self, method: str, repeats: int = 1) -> float:
         """Seconds that the method says one of `repeats` calls took."""
-        return self._pool.submit(_seconds, method, repeats).result()
+        return self._result(_seconds, method, repeats)
 
     def memory(self) -> dict[str, int]:
         """Bytes: `peak` of the process, how much that is `over_imports`, and the `device`'s peak where it has its own."""
-        return self._pool.submit(_memory).result()
+        return self._result(_memory)
+
+    def _result(self, function: Callable, *arguments: Any) -> Any:
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except Exception as error:
+            if not self._foreign:
+                raise
+            what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            raise InputError(
+                f"--compare_with={self.name}: failed ({what}); leave it out, or install another version"
+            ) from error
 
     def close(self) -> None:
         """Ends the process."""
@@ -74,18 +88,28 @@ class _State:
 def _start(contender: str, plan: dict[str, Any]) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     module, name = contender.split(":")
-    _State.contender = getattr(importlib.import_module(module), name)(plan)
+    with _silence():
+        _State.contender = getattr(importlib.import_module(module), name)(plan)
     machine.reset_peak_memory()
     _State.imported_bytes = machine.peak_memory_bytes()
 
 
 def _call(method: str, arguments: tuple) -> Any:
-    return getattr(_State.contender, method)(*arguments)
+    with _silence():
+        return getattr(_State.contender, method)(*arguments)
 
 
 def _seconds(method: str, repeats: int) -> float:
     time.sleep(_QUIET_SECONDS)
-    return sum(getattr(_State.contender, method)() for _ in range(repeats)) / repeats
+    with _silence():
+        return sum(getattr(_State.contender, method)() for _ in range(repeats)) / repeats
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Packages' banners and bars are not the comparison's."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def _memory() -> dict[str, int]:

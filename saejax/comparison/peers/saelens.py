@@ -66,6 +66,7 @@ class Training(PeerTraining):
             total_training_samples=schedules["n_steps"] * batch,
             train_batch_size_samples=batch,
             lr=hparams["learning_rate"],
+            lr_end=hparams["learning_rate"] / 10,
             lr_warm_up_steps=schedules["lr_warm_up_steps"],
             lr_decay_steps=schedules["lr_decay_steps"],
             adam_beta1=optimizer["b1"],

@@ -5,15 +5,19 @@ On a GPU its forward pass is in bfloat16 whatever `--sae_dtype` says: that is it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from sparsify import SparseCoder, SparseCoderConfig
 from torch import Tensor
 
 from saejax.comparison import torch_rows
 from saejax.comparison.peers.base import PeerTraining
+
+if torch_rows.DEVICE == "cpu":  # its kernel for the decoder needs a GPU, and it asks only whether Triton is installed
+    os.environ.setdefault("SPARSIFY_DISABLE_TRITON", "1")
+from sparsify import SparseCoder, SparseCoderConfig  # noqa: E402  (it reads the variable)
 
 
 class _Trainer(NamedTuple):
