@@ -1,4 +1,8 @@
-"""How far two trainings of the same autoencoders are apart: losses, latents, parameters."""
+"""How far two trainings of the same autoencoders are apart: losses, latents, parameters.
+
+Adam divides a gradient by its own size: where it is as small as its rounding, the update may be anything up to the learning
+rate. So single parameters, and latents after training, may be apart by that while the norms of the differences are tiny.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,18 @@ from typing import Any
 
 import numpy as np
 
+_TINY = 1e-30
+
 
 def apart(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
-    """{`absolute`: max |a − b|, `relative`: that over max |a|}."""
+    """{`absolute`: max |a − b|, `relative`: that over max |a|, `norm`: ‖a − b‖ over ‖a‖}."""
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    absolute = float(np.abs(ours - theirs).max(initial=0.0))
-    return {"absolute": absolute, "relative": absolute / max(float(np.abs(ours).max(initial=0.0)), 1e-30)}
+    absolute, norm = float(np.abs(ours - theirs).max(initial=0.0)), float(np.linalg.norm(ours - theirs))
+    return {
+        "absolute": absolute,
+        "relative": absolute / max(float(np.abs(ours).max(initial=0.0)), _TINY),
+        "norm": norm / max(float(np.linalg.norm(ours)), _TINY),
+    }
 
 
 def of_training(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], members: list[str]) -> dict[str, Any]:
@@ -54,4 +64,6 @@ def largest(per_member: Mapping[str, Any]) -> dict[str, float]:
         "latents_after": max(m["latents_after"]["relative"] for m in members),
         "selections": max(max(m[f"latents_{when}"]["selections"] for when in ("before", "after")) for m in members),
         "params": max(p["relative"] for m in members for p in m["params"].values()),
+        "latents_after_norm": max(m["latents_after"]["norm"] for m in members),
+        "params_norm": max(p["norm"] for m in members for p in m["params"].values()),
     }

@@ -39,10 +39,10 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
                 axis.text(max(median, high), i, f"  {text}", va="center", fontsize=8)
             if floor is not None:
                 axis.axvline(floor, color="black", ls="--", lw=1, zorder=4)
-                axis.text(floor, len(bars) - 0.42, "matrix products alone", ha="center", va="top", fontsize=7, color="0.3")
+                axis.text(floor, -0.45, "matrix products alone ", ha="right", va="bottom", fontsize=7, color="0.3")
             axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
             axis.set(title=title, xlim=(0, 1.32 * max(high for _, (_, _, high), _ in bars)))
-            axis.set_ylim(len(bars) - (0.35 if floor is not None else 0.5), -0.5)
+            axis.set_ylim(len(bars) - 0.5, -0.5 if floor is None else -0.8)
             axis.grid(axis="y", visible=False)
             axis.tick_params(axis="y", length=0)
             axis.title.set_ha("left")

@@ -90,9 +90,17 @@ def _speeds(title: str, record: Mapping[str, Any]) -> None:
 
 def _differences(title: str, record: Mapping[str, Any]) -> None:
     largest = record["differences"]["largest"]
-    header = ["loss", "latents before", "latents after", "parameters", "selections that differ"]
-    values = [largest[name] for name in ("loss", "latents_before", "latents_after", "params", "selections")]
-    console.table(title, ["", *header], [["PyTorch twin", *(f"{value:.1e}" for value in values)]])
+    columns = {
+        "loss": "loss",
+        "latents before": "latents_before",
+        "after": "latents_after",
+        "after, of norms": "latents_after_norm",
+        "parameters": "params",
+        "of norms": "params_norm",
+        "selections that differ": "selections",
+    }
+    values = [f"{largest[key]:.1e}" for key in columns.values()]
+    console.table(title, ["", *columns], [["PyTorch twin", *values]])
 
 
 def _store(record: Mapping[str, Any]) -> None:
