@@ -83,7 +83,7 @@ class Training:
 
     def outcome(self) -> None:
         """Trains anew from the start, a step on each batch, and writes losses, latents and parameters."""
-        e = self._ensemble
+        e, self._state = self._ensemble, None  # its memory goes to the state that follows
         encode = jax.jit(jax.vmap(e.sae.encode, (0, 0, None)))
         state = e.init(self._b_dec)
         found = {"latents_before": encode(state.params, e.hparams, self._held)}

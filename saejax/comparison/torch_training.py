@@ -45,6 +45,7 @@ class Training:
 
     def outcome(self) -> None:
         """Trains anew from the start, a step on each batch, and writes losses, latents and parameters."""
+        self._training = None  # its memory goes to the one that follows
         training = self._training = self._made()
         before = training.encode(self._held)
         losses = self._train()

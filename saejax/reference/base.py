@@ -70,8 +70,15 @@ class Sae(nn.Module):
             params["W_dec"].copy_(unit_rows(params["W_dec"]))
 
 
+def product(a_BxK: Tensor, b_KxN: Tensor) -> Tensor:
+    """a b, float32; under autocast its operands are rounded to bfloat16, as saejax's are."""
+    return (a_BxK @ b_KxN).float()
+
+
 def linear(x_BxK: Tensor, W_KxN: Tensor, b_N: Tensor) -> Tensor:
-    """x W + b."""
+    """x W + b, float32."""
+    if torch.is_autocast_enabled(x_BxK.device.type):
+        return product(x_BxK, W_KxN) + b_N
     return torch.addmm(b_N, x_BxK, W_KxN)
 
 

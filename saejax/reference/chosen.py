@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saejax.reference.base import TINY, HParams, Sae, Seen, linear, sum_of_squares, total_variance
+from saejax.reference.base import TINY, HParams, Sae, Seen, linear, product, sum_of_squares, total_variance
 
 _MULTI, _MULTI_WEIGHT = 4, 1 / 8
 
@@ -94,7 +94,7 @@ class TopK(Sae):
         form, n_dead = self.form, dead_F.sum()
         candidates_BxF = torch.where(dead_F, pre_BxF, -torch.inf)
         aux_BxF = _largest(candidates_BxF, n_dead, min(self.k_aux, dead_F.shape[-1]), relu=form.auxk_relu)
-        difference_BxD = aux_BxF @ W_dec_FxD - error_BxD
+        difference_BxD = product(aux_BxF, W_dec_FxD) - error_BxD
         if form.auxk_trains_b_dec:
             difference_BxD = difference_BxD + self.b_dec - self.b_dec.detach()
         if form.auxk_over == "rows":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saejax.reference.base import HParams, Sae, Seen, linear, sum_of_squares
+from saejax.reference.base import HParams, Sae, Seen, linear, product, sum_of_squares
 
 
 class Gated(Sae):
@@ -19,7 +19,7 @@ class Gated(Sae):
         self.unit = form == "rajamanoharan2024"
 
     def _both(self, x_BxD: Tensor) -> tuple[Tensor, Tensor]:
-        projected_BxF = (x_BxD - self.b_dec) @ self.W_enc
+        projected_BxF = product(x_BxD - self.b_dec, self.W_enc)
         gate_BxF = projected_BxF + self.b_gate
         magnitude_BxF = projected_BxF * self.r_mag.exp() + self.b_mag
         return gate_BxF, torch.where(gate_BxF > 0, torch.relu(magnitude_BxF), 0.0)

@@ -45,7 +45,7 @@ class JumpRelu(Sae):
 
     def _jump(self, x_BxD: Tensor, hparams: HParams) -> tuple[Tensor, Tensor]:
         pre_BxF = linear(x_BxD - self.b_dec if self.centre else x_BxD, self.W_enc, self.b_enc)
-        return Jump.apply(pre_BxF.float(), self.threshold, hparams["bandwidth"])
+        return Jump.apply(pre_BxF, self.threshold, hparams["bandwidth"])
 
     def encode(self, x_BxD: Tensor, hparams: HParams) -> Tensor:
         """The latents, [B, F]."""

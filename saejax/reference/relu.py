@@ -8,7 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saejax.reference.base import TINY, HParams, Sae, Seen, linear, norm_with_gradient_0_at_0, sum_of_squares, unit_rows
+from saejax.reference.base import (
+    TINY,
+    HParams,
+    Sae,
+    Seen,
+    linear,
+    norm_with_gradient_0_at_0,
+    product,
+    sum_of_squares,
+    unit_rows,
+)
 
 
 class Relu(Sae):
@@ -57,7 +67,7 @@ class Tied(Sae):
         return unit_rows(self.W_dec) if self.normalise else self.W_dec
 
     def _decode(self, f_BxF: Tensor, D_FxD: Tensor) -> Tensor:
-        return linear(f_BxF, D_FxD, self.b_dec) if hasattr(self, "b_dec") else f_BxF @ D_FxD
+        return linear(f_BxF, D_FxD, self.b_dec) if hasattr(self, "b_dec") else product(f_BxF, D_FxD)
 
     def encode(self, x_BxD: Tensor, hparams: HParams) -> Tensor:
         """The latents, [B, F]."""

@@ -163,7 +163,7 @@ def _groups(config: Config, lm: GPT2Config) -> list[Group]:
 
 
 def _rows(config: Config, workdir: Workdir, group: Group) -> training.Rows:
-    """Batches for the compared steps, and as many rows again, or 256, whose latents are compared."""
+    """Batches for the compared steps, and up to 256 rows more, whose latents are compared."""
     S, B, D = config.compare_steps, config.batch_size, group.frame.d_in
     n_held = min(_HELD_ROWS, B)
     if config.compare_d_in:

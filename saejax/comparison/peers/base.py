@@ -51,6 +51,7 @@ class PeerTraining:
 
     def losses(self) -> list[list[float]]:
         """The losses [S, M] of a training anew, a step on each batch."""
+        self._trainers = []
         self._trainers = self.made()
         return [[float(loss) for loss in row] for row in self._train()]
 

@@ -48,5 +48,6 @@ class Training(PeerTraining):
 
     def losses(self) -> list[list[float]]:
         """The losses [S, M] of a training anew."""
+        self._trainers = []
         self._trainers = self.made()
         return [row[0].tolist() for row in self._train()]
