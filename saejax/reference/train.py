@@ -84,13 +84,14 @@ class Training:
     @torch.no_grad()
     def encode(self, x_BxD: Tensor) -> Tensor:
         """The latents of rows, [M, B, F]."""
-        if self._alone:
-            return self._sae.encode(x_BxD, self._hparams)[None]
 
         def one(params: Tensors, buffers: Tensors, hparams: Tensors) -> Tensor:
             return functional_call(_Encoding(self._skeleton), _prefixed(params, buffers), (x_BxD, hparams))
 
-        return torch.vmap(one)(self.params, self.buffers, self._hparams)
+        with self._autocast():
+            if self._alone:
+                return self._sae.encode(x_BxD, self._hparams)[None]
+            return torch.vmap(one)(self.params, self.buffers, self._hparams)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._options.bfloat16)
