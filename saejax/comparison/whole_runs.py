@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -56,8 +57,14 @@ def _seconds(flagfile: str) -> float:
         path = Path(folder) / "run.flags"
         path.write_text(f"{flagfile}--workdir={folder}/run\n")
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", _PROGRAM, str(path)], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", _PROGRAM, str(path)], capture_output=True, text=True, env=_environment())
         seconds = time.perf_counter() - start
     if done.returncode:
         raise InputError(f"--compare=sweep: a run failed: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return seconds
+
+
+def _environment() -> dict[str, str]:
+    """This process's, where the first `saejax` to be found is the one that runs here."""
+    root = str(Path(__file__).parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}

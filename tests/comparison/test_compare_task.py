@@ -8,7 +8,7 @@ import pytest
 
 import launch
 
-TINY = ["--tasks=compare", "--compare_d_in=16", "--d_sae=48", "--batch_size=32", "--compare_rounds=2", "--compare_steps=3"]
+TINY = ["--tasks=compare", "--compare_d_in=16", "--d_sae=48", "--batch_size=32", "--compare_rounds=1", "--compare_steps=3"]
 RANDOM = ["--model=random", "--lm_n_layer=2", "--lm_n_embd=16", "--lm_n_head=2", "--lm_vocab_size=300", "--context_size=8"]
 
 

@@ -24,16 +24,13 @@ D, F, B, S = 16, 48, 32, 12
 SCHEDULES = {"n_steps": 12, "lr_warm_up_steps": 3, "lr_decay_steps": 4, "sparsity_warm_up_steps": 5}
 CASES = {
     "relu": ({"relu_form": "bricken2023"}, {"l1_coefficient": (0.1, 0.3)}),
-    "relu april2024": ({"relu_form": "april2024"}, {"l1_coefficient": (0.1, 0.3)}),
     "relu sparse_coding": ({"relu_form": "sparse_coding"}, {"l1_coefficient": (1e-3, 1e-2), "bias_decay": (0.1, 0.0)}),
     "tied": ({}, {"l1_coefficient": (1e-3, 1e-2)}),
     "tied plain": ({"tied_normalise": False, "tied_decoder_bias": True}, {"l1_coefficient": (1e-3, 1e-2)}),
     "gated": ({}, {"l1_coefficient": (0.1, 0.3)}),
     "jumprelu": ({}, {"l0_coefficient": (0.01, 0.1), "bandwidth": (0.3, 0.5)}),
-    "jumprelu saelens": ({"jumprelu_form": "saelens"}, {"l0_coefficient": (0.01, 0.1)}),
     "topk": ({}, {"k": (3, 5)}),
     "topk saelens": ({"topk_form": "saelens"}, {"k": (3, 5)}),
-    "topk sparsify": ({"topk_form": "sparsify", "multi_topk": True}, {"k": (3, 5)}),
     "batch_topk": ({}, {"k": (3, 5)}),
 }
 
@@ -70,7 +67,7 @@ def both(name: str, members: int, clip: float = 0.0):
     return (metrics["loss"], state.params, latents), (losses, final, training.encode(torch.from_numpy(x[0])))
 
 
-ALONE = ("relu", "jumprelu", "batch_topk")
+ALONE = ("relu", "batch_topk")
 
 
 @pytest.mark.parametrize("name, members", [*((name, 2) for name in CASES), *((name, 1) for name in ALONE)])
