@@ -11,7 +11,7 @@ import dataclasses
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "finetune", "evaluate")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "compare")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -23,6 +23,7 @@ SECTIONS_OF_TASK = {
     "train": ("text", "model", "extract", "sweep", "form", "train"),
     "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
     "evaluate": ("text", "model", "extract", "sweep", "form", "train", "finetune", "evaluate"),
+    "compare": ("text", "model", "pretrain", "extract", "sweep", "form", "train", "compare"),
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -35,6 +36,7 @@ SECTION_TITLES = {
     "train": "Training (--tasks=train)",
     "finetune": "End-to-end fine-tuning (--tasks=finetune)",
     "evaluate": "Evaluation (--tasks=evaluate)",
+    "compare": "Comparison with PyTorch (--tasks=compare)",
 }
 
 
@@ -70,7 +72,12 @@ class Config:
     context_size: int = _flag(128, "text", "tokens in a window, at most the model's context", least=2)
     prepend_bos: bool = _flag(True, "text", "put <|endoftext|> before each document")
 
-    model: str = _flag("tiny", "model", "'tiny' (shipped), 'lm' (made by --tasks=pretrain), a HuggingFace directory or Hub id")
+    model: str = _flag(
+        "tiny",
+        "model",
+        "'tiny' (shipped), 'lm' (made by --tasks=pretrain), a HuggingFace directory or Hub id; for --tasks=compare alone "
+        "'random': a GPT-2 of the --lm_ sizes with random weights",
+    )
     hook_name: tuple[str, ...] = _flag(("blocks.2.hook_resid_post",), "model", "sites to read, by TransformerLens's names")
     target_hook_name: tuple[str, ...] = _flag(
         (), "model", "sites that transcoders predict, one for each of --hook_name; empty: autoencoders"
@@ -237,6 +244,20 @@ class Config:
         16_384, "evaluate", "held-out rows, at most, for sparse probing and feature absorption; 0: neither", least=0
     )
 
+    compare: tuple[str, ...] = _flag(("train",), "compare", "what to compare", choices=("train", "extract", "store", "sweep"))
+    compare_with: tuple[str, ...] = _flag(
+        (),
+        "compare",
+        "packages to measure beside the PyTorch twin, where they are installed",
+        choices=("saelens", "sparsify", "dictionary_learning", "sparse_coding", "transformer_lens"),
+    )
+    compare_d_in: int = _flag(
+        0, "compare", "train on planted rows of that many dimensions; 0: on the rows stored at --hook_name", least=0
+    )
+    compare_rounds: int = _flag(7, "compare", "turns of each contender", least=1)
+    compare_steps: int = _flag(4, "compare", "training steps of a turn, and of the comparison of values", least=1)
+    compare_compile: bool = _flag(False, "compare", "the PyTorch twin trains through torch.compile")
+
 
 KINDS = typing.get_type_hints(Config)
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -249,6 +270,8 @@ def settings_of(config: Config, task: str) -> dict[str, Any]:
     """
     sections = SECTIONS_OF_TASK[task]
     values = {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["section"] in sections}
+    if task == "compare":
+        values["extract_batch_size"] = config.extract_batch_size
     if not (task == "train" and "train" in config.tasks):
         values.pop("sae", None)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

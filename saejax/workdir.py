@@ -97,7 +97,12 @@ class Workdir:
 
     def _has_work_of(self, task: str) -> bool:
         """Whether anything is there that a task has made, whole or in part."""
-        made = {"train": ("checkpoints", "saes"), "finetune": ("checkpoints_finetune",), "evaluate": ("evaluation.json",)}
+        made = {
+            "train": ("checkpoints", "saes"),
+            "finetune": ("checkpoints_finetune",),
+            "evaluate": ("evaluation.json",),
+            "compare": ("comparison.json",),
+        }
         if task in made:
             return any((self.path / name).exists() for name in made[task])
         return not {entry.name for entry in self.path.iterdir()} <= {"flags.txt", "settings", ".lock"}

@@ -19,10 +19,15 @@ ROOMS = {
     "training": {"sae"},
     "evaluation": {"sae", "lm"},
     "interop": {"sae"},
+    "reference": set(),
+    "comparison": {"reference", "training", "evaluation", "activations", "sae", "lm"},
     "workdir": set(),
     "config": set(),
     "flags": {"config"},
-    "tasks": {"lm", "sae", "activations", "training", "evaluation", "interop", "workdir", "config", "flags"},
+    "tasks": {
+        *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison"),
+        *("workdir", "config", "flags"),
+    },
 }
 
 

@@ -8,7 +8,7 @@ from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
 from saejax.sae.registry import ARCHITECTURES
-from saejax.tasks import finetune, inputs, members, pretrain, publish, starts, sweep, tracking
+from saejax.tasks import compare, finetune, inputs, members, pretrain, publish, starts, sweep, tracking
 from saejax.training.grid import Group
 from saejax.workdir import Workdir
 
@@ -17,6 +17,12 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError for the first thing that cannot work."""
     tracking.check(config)
     publish.check(config, workdir, list(tasks))
+    if config.model == compare.RANDOM and set(tasks) != {"compare"}:
+        raise InputError("--model=random: only --tasks=compare, alone, can use it; name another model")
+    if "compare" in tasks:
+        compare.check(config, workdir, list(tasks))
+        if set(tasks) == {"compare"} and "sweep" not in config.compare:
+            return
     if not (workdir.path / "tokens").exists():
         corpus.check(config.dataset, split=config.dataset_split, text_column=config.text_column)
     if "pretrain" in tasks:

@@ -1,0 +1,1 @@
+"""saejax against PyTorch: the same work in processes of their own, turn by turn; differences, speed, memory."""
