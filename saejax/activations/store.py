@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,7 +139,8 @@ class StoredActivations:
     """An `ActivationSource` that reads a store, shuffled within a buffer of many chunks.
 
     A pass over the rows takes the chunks in an order drawn from (seed, pass), groups of them into memory, and a group's rows
-    in an order drawn from (seed, pass, group). So any step's rows follow from (seed, step), and disks are read in large pieces.
+    in an order drawn from (seed, pass, group). So any step's rows follow from (seed, step), and disks are read in large pieces:
+    those of the next group while this one is used.
     """
 
     def __init__(self, directory: Path, *, batch_size: int, seed: int, chunks_a_group: int = 64):
@@ -165,27 +167,31 @@ class StoredActivations:
         self.statistics = Statistics(np.asarray(progress["sum_D"]) / self.n_rows, progress["sum_norm"] / self.n_rows)
         self.batch_size, self._seed = batch_size, seed
         self._chunk = self._array.chunk_layout.read_chunk.shape[0]
-        self._chunks_a_group = chunks_a_group
-        self._groups: dict[tuple[int, int], np.ndarray] = {}
+        self._n_chunks = -(-self.n_rows // self._chunk)
+        self._chunks_a_group = min(chunks_a_group, self._n_chunks)
+        self._word = np.uint64 if self.width % 4 == 0 else np.uint16  # rows are moved in the largest words they are made of
+        self._groups: dict[tuple[int, int], tuple[_Rows, np.ndarray]] = {}
 
     def batches(self, step: int, n_steps: int) -> np.ndarray:
         """The rows of steps `step` to `step + n_steps − 1`, bfloat16 [n_steps, B, D]."""
-        start, n = step * self.batch_size, n_steps * self.batch_size
-        pieces = []
-        while n:
-            epoch, offset = divmod(start, self.n_rows)
+        start, end = step * self.batch_size, (step + n_steps) * self.batch_size
+        rows_NxW = np.empty((end - start, 2 * self.width // self._word().itemsize), self._word)
+        done = 0
+        while done < end - start:
+            epoch, offset = divmod(start + done, self.n_rows)
             group, place = self._find(epoch, offset)
-            piece = self._group(epoch, group)[place : place + n]
-            pieces.append(piece)
-            start, n = start + len(piece), n - len(piece)
-        return np.concatenate(pieces).reshape(n_steps, self.batch_size, self.width)
+            rows, order = self._group(epoch, group)
+            chosen = order[place : place + end - start - done]
+            np.take(rows.read(), chosen, axis=0, out=rows_NxW[done : done + len(chosen)], mode="clip")
+            done += len(chosen)
+        return rows_NxW.view(ml_dtypes.bfloat16).reshape(n_steps, self.batch_size, self.width)
 
     def first_rows(self, n: int) -> np.ndarray:
         """The store's first rows in the text's order, bfloat16 [n, D]."""
         return self._array[: min(n, self.n_rows)].read().result()
 
     def _chunk_order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng((self._seed, epoch)).permutation(-(-self.n_rows // self._chunk))
+        return np.random.default_rng((self._seed, epoch)).permutation(self._n_chunks)
 
     def _find(self, epoch: int, offset: int) -> tuple[int, int]:
         """The group of a pass that holds its `offset`-th row, and the row's place there."""
@@ -198,14 +204,50 @@ class StoredActivations:
             offset -= size
         raise AssertionError("an offset beyond the pass")
 
-    def _group(self, epoch: int, group: int) -> np.ndarray:
-        """A group's rows, in their shuffled order."""
+    def _group(self, epoch: int, group: int) -> tuple[_Rows, np.ndarray]:
+        """A group's rows, and the order in which they are taken; the group that comes after it is being read."""
         if (epoch, group) not in self._groups:
-            first = group * self._chunks_a_group
-            chunks = self._chunk_order(epoch)[first : first + self._chunks_a_group]
-            self._groups.clear()
-            reads = [self._array[c * self._chunk : min((c + 1) * self._chunk, self.n_rows)].read() for c in chunks.tolist()]
-            rows_NxD = np.concatenate([read.result() for read in reads])
-            order = np.random.default_rng((self._seed, epoch, group)).permutation(len(rows_NxD))
-            self._groups[epoch, group] = np.take(rows_NxD.view(np.uint16), order, axis=0).view(ml_dtypes.bfloat16)
+            last = (group + 1) * self._chunks_a_group >= self._n_chunks
+            kept, self._groups = self._groups, {}
+            for key in ((epoch, group), (epoch + 1, 0) if last else (epoch, group + 1)):
+                self._groups[key] = kept[key] if key in kept else self._ordered(*key, {**kept, **self._groups})
         return self._groups[epoch, group]
+
+    def _ordered(self, epoch: int, group: int, others: Mapping) -> tuple[_Rows, np.ndarray]:
+        first = group * self._chunks_a_group
+        chunks = self._chunk_order(epoch)[first : first + self._chunks_a_group]
+        there = [rows for rows, _ in others.values() if rows.chunks == frozenset(chunks.tolist())]
+        rows = there[0] if there else _Rows(self._array, chunks, self._chunk, self._word)
+        places = rows.places(chunks)
+        order = np.random.default_rng((self._seed, epoch, group)).permutation(len(places))
+        return rows, places[order]
+
+
+class _Rows:
+    """The rows of some chunks, in the text's order, which are being read as soon as this is made."""
+
+    def __init__(self, array: ts.TensorStore, chunks: np.ndarray, chunk_rows: int, word: type):
+        self.chunks = frozenset(chunks.tolist())
+        n_rows, width = array.shape
+        self._spans, end = {}, 0
+        for chunk in sorted(self.chunks):
+            size = min(chunk_rows, n_rows - chunk * chunk_rows)
+            self._spans[chunk] = (end, end + size)
+            end += size
+        self._rows_NxD = np.empty((end, width), ml_dtypes.bfloat16)
+        self._rows_NxW = self._rows_NxD.view(word)
+        self._reading = []
+        for chunk, (start, stop) in self._spans.items():
+            first = chunk * chunk_rows
+            target = ts.array(self._rows_NxD[start:stop], copy=False)
+            self._reading.append(target.write(array[first : first + stop - start].translate_to[0]))
+
+    def places(self, chunks: np.ndarray) -> np.ndarray:
+        """The places of the chunks' rows, one chunk after the other in the order given."""
+        return np.concatenate([np.arange(*self._spans[chunk]) for chunk in chunks.tolist()])
+
+    def read(self) -> np.ndarray:
+        """All rows, as words [N, W]."""
+        while self._reading:
+            self._reading.pop().result()
+        return self._rows_NxW
