@@ -189,6 +189,9 @@ class Config:
 
     training_tokens: int = _flag(3_000_000, "train", "rows to train on; more than the store holds are further passes", least=1)
     batch_size: int = _flag(2048, "train", "rows (tokens) a step", least=2)
+    microbatch_size: int = _flag(
+        0, "train", "rows of a step whose latents are in memory at once, a divisor of --batch_size; 0: all of them", least=0
+    )
     normalize_activations: str = _flag(
         "expected_average_only_in",
         "train",

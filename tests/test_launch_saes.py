@@ -139,6 +139,7 @@ BAD = {
     "k of groups": (["--k_anneal_from=64", "--architecture=group_max"], ["--k_anneal_from=64", "group_max"]),
     "norms that are kept": (["--decoder_init_norm=0.1"], ["--decoder_init_norm=0.1", "unit norm"]),
     "cycles of nothing": (["--lr_cycles=3"], ["--lr_cycles=3", "cosine"]),
+    "parts": (["--microbatch_size=300"], ["--microbatch_size=300", "does not divide"]),
     "decay of nothing": (["--weight_decay=0.1"], ["--weight_decay=0.1", "adamw"]),
     "fine-tuning of nothing": (["--tasks=finetune"], ["run --tasks="]),
 }

@@ -42,7 +42,7 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
         )
     groups = sweep.grid(config, lm)
     _check_annealing(config, groups)
-    sweep.n_steps(config)
+    sweep.step_options(config)
     if "train" in tasks and config.sae:
         starts.check(config, groups)
     members.given(config, lm)

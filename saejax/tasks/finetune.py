@@ -38,7 +38,8 @@ def do(config: Config, workdir: Workdir) -> dict:
     options = options._replace(
         schedules=Schedules(
             steps, lr_warm_up_steps=min(config.lr_warm_up_steps, steps), lr_decay_steps=round(config.lr_decay_fraction * steps)
-        )
+        ),
+        microbatch_size=0,
     )
     ensembles = []
     for group, start in zip(groups(config, lm), starts):

@@ -121,7 +121,16 @@ def step_options(config: Config) -> StepOptions:
             gradient_clip=config.gradient_clip,
         ),
         config.dead_window_steps,
+        _microbatch_size(config),
     )
+
+
+def _microbatch_size(config: Config) -> int:
+    if config.microbatch_size and config.batch_size % config.microbatch_size:
+        raise InputError(
+            f"--microbatch_size={config.microbatch_size}: does not divide --batch_size={config.batch_size}; choose a divisor"
+        )
+    return config.microbatch_size
 
 
 def rhythm(config: Config) -> Rhythm:

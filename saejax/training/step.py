@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
+from saejax.training.microbatches import value_and_gradients
 from saejax.training.optimizers import Optimizer
 from saejax.training.schedules import Schedules
 
@@ -42,11 +43,13 @@ class StepOptions(NamedTuple):
       schedules: of learning rate, sparsity loss and k.
       optimizer: and clipping.
       dead_window_steps: a latent counts as dead after more than this many steps without firing.
+      microbatch_size: rows whose latents are in memory at once; 0 for all of a batch.
     """
 
     schedules: Schedules
     optimizer: Optimizer = Optimizer()
     dead_window_steps: int = 200
+    microbatch_size: int = 0
 
 
 def trained(sae: SparseAutoencoder, params: Params) -> Params:
@@ -89,10 +92,10 @@ def train_step(
         )
         now, params = schedules.hparams(hparams, state.step), trained(sae, state.params)
 
-        def loss_of(params: Params):
+        def loss_of(params: Params, x_BxD: jax.Array, y_BxE: jax.Array):
             return sae.loss({**state.params, **params}, now, x_BxD, y_BxE, context)
 
-        (loss, aux), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        (loss, aux), grads = value_and_gradients(loss_of, params, x_BxD, y_BxE, options.microbatch_size)
         grads = sae.project_gradients(params, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         rate = hparams["learning_rate"] * schedules.learning_rate(state.step)
