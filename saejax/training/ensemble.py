@@ -14,7 +14,7 @@ from saejax.sae.scaling import normalize
 from saejax.training import step as step_lib
 from saejax.training.grid import Group
 from saejax.training.resample import resample as resample_one
-from saejax.training.step import MEMBER_AXIS, StepOptions, TrainState
+from saejax.training.step import StepOptions, TrainState
 
 Metrics = dict[str, jax.Array]
 
@@ -80,7 +80,7 @@ def ensemble(
         for name in group.members[0].hparams
     }
     seeds = [m.seed for m in group.members]
-    update = jax.vmap(step_lib.train_step(sae, options), in_axes=(0, 0, None, None), axis_name=MEMBER_AXIS)
+    update = _of_members(sae, options, len(group.members))
 
     def keys() -> jax.Array:
         return jnp.stack([jax.random.key(seed) for seed in seeds])
@@ -121,6 +121,21 @@ def ensemble(
         lambda state, inputs: compiled(state, hparams, inputs),
         lambda state, inputs, window_steps: resampling(state, hparams, inputs, window_steps),
     )
+
+
+def _of_members(sae: SparseAutoencoder, options: StepOptions, n_members: int) -> Callable:
+    """`train_step` over a leading axis M of state and hyper-parameters.
+
+    A member by itself has no such axis while it is updated: XLA makes some arrays twice, with the axis and without.
+    """
+    if n_members > 1:
+        return jax.vmap(step_lib.train_step(sae, options, "member"), in_axes=(0, 0, None, None), axis_name="member")
+    alone = step_lib.train_step(sae, options)
+
+    def update(state: TrainState, hparams: HParams, x_BxD: jax.Array, target: Any) -> tuple[TrainState, Metrics]:
+        return jax.tree.map(lambda a: a[None], alone(*member((state, hparams), 0), x_BxD, target))
+
+    return update
 
 
 def make(group: Group) -> SparseAutoencoder:

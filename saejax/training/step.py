@@ -17,8 +17,6 @@ from saejax.training.microbatches import value_and_gradients
 from saejax.training.optimizers import Optimizer
 from saejax.training.schedules import Schedules
 
-MEMBER_AXIS = "member"
-
 
 class TrainState(NamedTuple):
     """What training changes; with a leading axis M for an ensemble.
@@ -71,12 +69,17 @@ def start(sae: SparseAutoencoder, options: StepOptions, params: Params, d_sae: i
 
 
 def train_step(
-    sae: SparseAutoencoder, options: StepOptions
+    sae: SparseAutoencoder, options: StepOptions, member_axis: str | None = None
 ) -> Callable[[TrainState, HParams, jax.Array, jax.Array], tuple[TrainState, dict[str, jax.Array]]]:
-    """Makes the update (state, hparams, x_BxD, y_BxE) -> (state, metrics), for use under `vmap(axis_name=MEMBER_AXIS)`.
+    """Makes the update (state, hparams, x_BxD, y_BxE) -> (state, metrics).
 
     `hparams` holds the architecture's own and `learning_rate`; y is what x is to predict, x itself for an autoencoder. The
     metrics are float scalars: `loss`, the loss's terms, and `dead_fraction`, before this batch.
+
+    Args:
+      sae: the autoencoder.
+      options: of the step.
+      member_axis: the name of the axis of the `vmap` that the update is used under; None for one member by itself.
     """
     optimizer, schedules = options.optimizer.transformation(), options.schedules
 
@@ -84,9 +87,12 @@ def train_step(
         state: TrainState, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         dead_F = state.steps_since_fired_F > options.dead_window_steps
+        any_dead = jnp.any(dead_F)
+        if member_axis:
+            any_dead = jax.lax.pmax(any_dead.astype(jnp.int32), member_axis) > 0
         context = LossContext(
             dead_F=dead_F,
-            any_dead=jax.lax.pmax(jnp.any(dead_F).astype(jnp.int32), MEMBER_AXIS) > 0,
+            any_dead=any_dead,
             step=state.step,
             n_steps=schedules.n_steps,
         )

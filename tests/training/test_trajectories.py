@@ -13,7 +13,7 @@ from saejax.sae.topk import topk
 from saejax.training import step as step_lib
 from saejax.training.optimizers import Optimizer
 from saejax.training.schedules import Schedules
-from saejax.training.step import MEMBER_AXIS, StepOptions
+from saejax.training.step import StepOptions
 
 PEER_LOSS = 2e-5
 PEER_PARAMETERS = 1e-5
@@ -22,7 +22,7 @@ SAELENS = ("W_enc", "b_enc", "W_dec", "b_dec")
 
 def train(sae, options, params, hparams, batches):
     """Every step's metrics, and the states, of an ensemble with leading axis M."""
-    update = jax.jit(jax.vmap(step_lib.train_step(sae, options), in_axes=(0, 0, None, None), axis_name=MEMBER_AXIS))
+    update = jax.jit(jax.vmap(step_lib.train_step(sae, options, "member"), in_axes=(0, 0, None, None), axis_name="member"))
     state = jax.vmap(lambda params: step_lib.start(sae, options, params, 80))(params)
     states, metrics = [], []
     for batch in batches:
