@@ -18,14 +18,13 @@ class Splice(NamedTuple):
     """Where an autoencoder stands in a GPT-2, and how its rows are scaled.
 
     Attributes:
-      params, config, dtype: the GPT-2's.
+      config, dtype: the GPT-2's.
       reads, writes: hook names; equal for an autoencoder.
       x_scale, y_scale: factors on the rows of each.
       normalize_rows: as `scaling.normalize` takes it.
       special: the token at which nothing is spliced, nor at a window's first position; None for splicing everywhere.
     """
 
-    params: gpt2.Params
     config: gpt2.GPT2Config
     dtype: Any
     reads: str
@@ -56,10 +55,10 @@ class Text(NamedTuple):
     undoing: Undoing
 
 
-def read(splice: Splice, tokens_BxL: jax.Array) -> tuple[jax.Array, Text]:
+def read(params: gpt2.Params, splice: Splice, tokens_BxL: jax.Array) -> tuple[jax.Array, Text]:
     """Tokens → (rows x_NxD at `reads`, scaled, N = B·L; the text)."""
     sites = tuple({splice.reads, splice.writes})
-    logits_BxLxV, captured = gpt2.run(splice.params, tokens_BxL, config=splice.config, capture=sites, dtype=splice.dtype)
+    logits_BxLxV, captured = gpt2.run(params, tokens_BxL, config=splice.config, capture=sites, dtype=splice.dtype)
     keep_BxL = jnp.ones(tokens_BxL.shape, bool)
     if splice.special is not None:
         keep_BxL = (tokens_BxL != splice.special) & (jnp.arange(tokens_BxL.shape[1]) > 0)
@@ -77,10 +76,11 @@ def read(splice: Splice, tokens_BxL: jax.Array) -> tuple[jax.Array, Text]:
     return x_NxD, Text(y_NxE, tokens_BxL, keep_BxL, clean_BxLxV, captured[splice.writes], undoing)
 
 
-def damage(splice: Splice, kind: str) -> Callable[[jax.Array, Text], jax.Array]:
+def damage(params: gpt2.Params, splice: Splice, kind: str) -> Callable[[jax.Array, Text], jax.Array]:
     """Makes (predicted rows [N, E], scaled, Text) -> a scalar in nats: what they do when put in the activation's place.
 
     Args:
+      params: the GPT-2's.
       splice: where.
       kind: "kl", the mean over positions of KL(clean ‖ spliced), or "ce", the mean cross-entropy of the next token.
     """
@@ -91,7 +91,7 @@ def damage(splice: Splice, kind: str) -> Callable[[jax.Array, Text], jax.Array]:
         kept = text.keep_BxL.reshape(*text.keep_BxL.shape, *(1 for _ in shape[2:]))
         spliced = jnp.where(kept, y_hat_NxE.reshape(shape).astype(text.activation.dtype), text.activation)
         logits_BxLxV, _ = gpt2.run(
-            splice.params, text.tokens_BxL, config=splice.config, edits={splice.writes: spliced}, dtype=splice.dtype
+            params, text.tokens_BxL, config=splice.config, edits={splice.writes: spliced}, dtype=splice.dtype
         )
         if kind == "ce":
             return gpt2.next_token_losses(logits_BxLxV, text.tokens_BxL).mean()

@@ -140,8 +140,12 @@ def total_variance(x_BxD: jax.Array) -> jax.Array:
 
 
 def firings(f_BxF: jax.Array) -> jax.Array:
-    """Rows on which each latent is active, float32 [F]: exact, and on a CPU no pass of its own over f, as a count would be."""
-    return jnp.sum(jnp.abs(jnp.sign(jax.lax.stop_gradient(f_BxF))), axis=0)
+    """Rows on which each latent is active, float32 [F].
+
+    Latents are not negative, and none that is not 0 is below 2^-100. So written it is joined with other sums over f; a
+    comparison, or a sign, is an array of its own on a CPU.
+    """
+    return jnp.sum(jnp.minimum(jax.lax.stop_gradient(f_BxF) * 2.0**100, 1.0), axis=0)
 
 
 def summary(

@@ -15,7 +15,7 @@ from saejax.errors import InputError
 from saejax.evaluation import downstream
 from saejax.lm import tokenizer, weights
 from saejax.lm.gpt2 import GPT2Config
-from saejax.sae.base import Params
+from saejax.sae.base import Params, SparseAutoencoder
 from saejax.tasks import export, inputs, sweep, tracking, train
 from saejax.training import loop
 from saejax.training.end_to_end import end_to_end
@@ -44,7 +44,6 @@ def do(config: Config, workdir: Workdir) -> dict:
     ensembles = []
     for group, start in zip(groups(config, lm), starts):
         splice = downstream.Splice(
-            params=params,
             config=lm,
             dtype=jnp.dtype(config.dtype),
             reads=group.sites.hook_name,
@@ -54,14 +53,14 @@ def do(config: Config, workdir: Workdir) -> dict:
             normalize_rows=config.normalize_activations,
             special=special,
         )
-        harm = downstream.damage(splice, config.finetune_loss)
         ensembles.append(
             ensemble(
                 group,
                 options,
                 params=start,
-                wrap=lambda sae, harm=harm: end_to_end(sae, harm, config.finetune_weight),
-                prepare=lambda tokens_BxL, splice=splice: downstream.read(splice, tokens_BxL),
+                wrap=_held_to_the_model(splice, config),
+                prepare=lambda tokens_BxL, params, splice=splice: downstream.read(params, splice, tokens_BxL),
+                constants=params,
             )
         )
     windows = inputs.windows(config, workdir)["train"]
@@ -85,6 +84,15 @@ def do(config: Config, workdir: Workdir) -> dict:
     n_members = sum(len(e.group.members) for e in ensembles)
     rows = n_members * steps_done * batch_windows * config.context_size
     return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
+
+
+def _held_to_the_model(splice: downstream.Splice, config: Config):
+    """(sae, GPT-2's parameters) -> the autoencoder whose loss is what it does to the model's predictions."""
+
+    def wrap(sae: SparseAutoencoder, params: Params) -> SparseAutoencoder:
+        return end_to_end(sae, downstream.damage(params, splice, config.finetune_loss), config.finetune_weight)
+
+    return wrap
 
 
 def missing(config: Config, workdir: Workdir) -> list[str]:

@@ -61,8 +61,9 @@ def ensemble(
     *,
     normalize_rows: str = "none",
     params: Params | None = None,
-    wrap: Callable[[SparseAutoencoder], SparseAutoencoder] = lambda sae: sae,
-    prepare: Callable[[jax.Array], tuple[jax.Array, Any]] | None = None,
+    wrap: Callable[[SparseAutoencoder, Any], SparseAutoencoder] = lambda sae, constants: sae,
+    prepare: Callable[[jax.Array, Any], tuple[jax.Array, Any]] | None = None,
+    constants: Any = None,
 ) -> Ensemble:
     """Makes the ensemble of a group.
 
@@ -71,16 +72,17 @@ def ensemble(
       options: of the step.
       normalize_rows: a row-dependent scaling of the input: a name in `scaling.PER_ROW`, or any other for none.
       params: where training starts, with a leading axis M; None for the architecture's own start.
-      wrap: the architecture's autoencoder → the one that is trained, with another loss.
-      prepare: one step's stored input → (x_BxD, target), in place of scaled rows.
+      wrap: (the architecture's autoencoder, constants) → the one that is trained, with another loss.
+      prepare: (one step's stored input, constants) → (x_BxD, target), in place of scaled rows.
+      constants: arrays that these two need, such as a language model's parameters: an argument of the compiled steps, not a
+        copy inside them.
     """
-    sae = wrap(make(group))
+    sae = make(group)
     hparams = {
         name: jnp.asarray([m.hparams[name] for m in group.members], jnp.int32 if name == "k" else jnp.float32)
         for name in group.members[0].hparams
     }
     seeds = [m.seed for m in group.members]
-    update = _of_members(sae, options, len(group.members))
 
     def keys() -> jax.Array:
         return jnp.stack([jax.random.key(seed) for seed in seeds])
@@ -92,10 +94,12 @@ def ensemble(
         begun = jax.vmap(lambda key: sae.init(key, b_dec_E))(keys()) if params is None else params
         return jax.vmap(lambda params: step_lib.start(sae, options, params, group.frame.d_sae))(begun)
 
-    def steps(state: TrainState, hparams: HParams, inputs: Inputs) -> tuple[TrainState, Metrics]:
+    def steps(state: TrainState, hparams: HParams, inputs: Inputs, constants: Any) -> tuple[TrainState, Metrics]:
+        update = _of_members(wrap(sae, constants), options, len(group.members))
+
         def one(state: TrainState, rows: tuple[jax.Array, jax.Array | None]):
             if prepare is not None:
-                return update(state, hparams, *prepare(rows[0]))
+                return update(state, hparams, *prepare(rows[0], constants))
             x_BxD = scaled(rows[0], inputs.x_scale)
             return update(state, hparams, x_BxD, x_BxD if rows[1] is None else scaled(rows[1], inputs.y_scale))
 
@@ -118,7 +122,7 @@ def ensemble(
         sae,
         hparams,
         jax.jit(init),
-        lambda state, inputs: compiled(state, hparams, inputs),
+        lambda state, inputs: compiled(state, hparams, inputs, constants),
         lambda state, inputs, window_steps: resampling(state, hparams, inputs, window_steps),
     )
 
