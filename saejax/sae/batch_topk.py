@@ -13,7 +13,10 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, LossContext, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
+from saejax.sae.places import Places
+from saejax.sae.platform import platform
 from saejax.sae.selection import keep_top_of_all
+from saejax.sae.sparse import strongest_of_all
 
 UNSET = -1.0  # the threshold before the first batch, which sets it
 
@@ -23,6 +26,7 @@ def batch_topk(
     *,
     batch_topk_form: str | ch.Form = "dictionary_learning",
     k_aux: int = 0,
+    k_max: int = 0,
     reconstruction=None,
 ) -> SparseAutoencoder:
     """Makes the autoencoder; its hyper-parameters are `k`, `auxk_coefficient` (α) and `threshold_rate`, all traced.
@@ -33,22 +37,39 @@ def batch_topk(
       frame: sizes.
       batch_topk_form: a name in `chosen.FORMS`, or a Form.
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
+      k_max: the static bound of k, with which products may be sparse; 0 for none.
       reconstruction: as `chosen.chosen` takes it, for an architecture that chooses so and reconstructs otherwise.
     """
     form = ch.FORMS[batch_topk_form] if isinstance(batch_topk_form, str) else batch_topk_form
 
-    def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
-        n_kept = jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
-        return keep_top_of_all(pre_BxF, n_kept)
+    def n_kept(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+        return jnp.floor(hparams["k"] * jnp.float32(pre_BxF.shape[0])).astype(jnp.int32)
 
-    def smallest_kept(f_BxF: jax.Array, hparams: HParams) -> dict[str, jax.Array]:
-        return {"smallest_kept": jnp.min(jnp.where(f_BxF > 0, f_BxF, jnp.inf)), "rate": hparams["threshold_rate"]}
+    def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
+        return keep_top_of_all(pre_BxF, n_kept(pre_BxF, hparams))
+
+    def strongest(pre_BxF: jax.Array, hparams: HParams) -> tuple[jax.Array, Places]:
+        return strongest_of_all(pre_BxF, n_kept(pre_BxF, hparams), k_max * pre_BxF.shape[0])
+
+    def smallest_kept(latents: jax.Array, hparams: HParams) -> dict[str, jax.Array]:
+        return {"smallest_kept": jnp.min(jnp.where(latents > 0, latents, jnp.inf)), "rate": hparams["threshold_rate"]}
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         threshold_F = jnp.full(frame.d_sae, jnp.maximum(params["threshold"], 0.0))
         return ch.inference(frame, params, "jumprelu", threshold=threshold_F)
 
-    sae = ch.chosen(frame, form, choose, export, reconstruction=reconstruction, observe=smallest_kept, k_aux=k_aux)
+    is_flat = platform().takes_flat_places and reconstruction is None
+    sae = ch.chosen(
+        frame,
+        form,
+        choose,
+        export,
+        reconstruction=reconstruction,
+        observe=smallest_kept,
+        k_aux=k_aux,
+        strongest=strongest if is_flat else None,
+        k_max=k_max,
+    )
 
     def init(key: jax.Array, b_dec_E: jax.Array) -> Params:
         return {**sae.init(key, b_dec_E), "threshold": jnp.float32(UNSET)}

@@ -31,6 +31,7 @@ from saejax.sae.base import (
 from saejax.sae.dead_latents import AuxK, auxk_loss
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
+from saejax.sae.places import Places
 
 
 class Form(NamedTuple):
@@ -55,19 +56,20 @@ FORMS = {
     "dictionary_learning": Form(False, False, AuxK(relu=True, over="residual", scaled=False, trains_b_dec=False)),
 }
 
+Strongest = Callable[[jax.Array, HParams], tuple[jax.Array, Places]]
 Choose = Callable[[jax.Array, HParams], jax.Array]
 
 
 class Rows(NamedTuple):
     """What a reconstruction loss is made of: input, target, pre-activations, latents and prediction.
 
-    The latents are None where they are kept as places, not as F numbers a row; there the pre-activations have no gradient.
+    Latents are [B, F], or, where the loss uses sparse products, those that are kept; there pre-activations have no gradient.
     """
 
     x_BxD: jax.Array
     y_BxE: jax.Array
     pre_BxF: jax.Array
-    f_BxF: jax.Array | None
+    latents: jax.Array
     y_hat_BxE: jax.Array
 
 
@@ -108,8 +110,9 @@ def chosen(
     export: Callable[[Params, HParams], InferenceSAE],
     *,
     reconstruction: Callable[[Params, HParams, Rows], Losses] | None = None,
-    observe: Callable[[jax.Array, HParams], dict[str, jax.Array]] = lambda f_BxF, hparams: {},
+    observe: Callable[[jax.Array, HParams], dict[str, jax.Array]] = lambda latents, hparams: {},
     k_aux: int = 0,
+    strongest: Strongest | None = None,
     k_max: int = 0,
 ) -> SparseAutoencoder:
     """Makes an autoencoder whose latents are chosen; `auxk_coefficient` (α) is among its hyper-parameters.
@@ -122,11 +125,12 @@ def chosen(
       reconstruction: (params in those units, hparams, rows) -> Losses; None for the form's squared error.
       observe: (latents, hparams) -> what `after_update` needs of them.
       k_aux: dead latents that AuxK decodes; 0 for half the width that is predicted.
-      k_max: where `choose` keeps each row's k largest and there is no other `reconstruction`, a static bound of k: the loss
-        then uses sparse products where they are faster. 0 for dense products.
+      strongest: (pre_BxF, hparams) -> (values without gradient, places) of what `choose` keeps. Given with `k_max`, a static
+        bound of latents a row, and no `reconstruction`, the loss uses sparse products where they are faster.
+      k_max: that bound; 0 for dense products.
     """
     k_aux = k_aux or max(1, frame.width_out // 2)
-    is_sparse = k_max and sparse.worthwhile(min(frame.d_in, frame.width_out), frame.d_sae, k_max)
+    is_sparse = strongest and k_max and sparse.worthwhile(min(frame.d_in, frame.width_out), frame.d_sae, k_max)
 
     def plain(params: Params, hparams: HParams, rows: Rows) -> Losses:
         return Losses(squared_error(form, rows.y_BxE, rows.y_hat_BxE), {})
@@ -145,11 +149,10 @@ def chosen(
 
     def of_places(params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array) -> tuple[Rows, jax.Array]:
         pre_BxF = jax.lax.stop_gradient(frame.pre_activations(params, x_BxD))
-        values_BxK, indices_BxK = frame.strongest(params, x_BxD, pre_BxF, k_max)
-        kept_BxK = (values_BxK > 0) & (jnp.arange(k_max) < hparams["k"])
-        y_hat_BxE = frame.decode_sparse(params, jnp.where(kept_BxK, values_BxK, 0.0), indices_BxK, x_BxD)
-        count_F = sparse.scatter(kept_BxK.astype(jnp.float32), indices_BxK, frame.d_sae)
-        return Rows(x_BxD, y_BxE, pre_BxF, None, y_hat_BxE), count_F
+        values, places = strongest(pre_BxF, hparams)
+        values = frame.encoded(params, x_BxD, values, places)
+        count_F = sparse.by_latent((values > 0).astype(jnp.float32), places, frame.d_sae)
+        return Rows(x_BxD, y_BxE, pre_BxF, values, frame.decode_sparse(params, values, places, x_BxD)), count_F
 
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext
@@ -169,7 +172,7 @@ def chosen(
             lambda: jnp.zeros_like(losses.total),
         )
         total = losses.total + hparams["auxk_coefficient"] * aux
-        observed = {} if is_sparse else observe(rows.f_BxF, hparams)
+        observed = observe(rows.latents, hparams)
         return total, summary(y_BxE, rows.y_hat_BxE, count_F, observed, auxk_loss=aux, **losses.terms)
 
     def export_in_latents(params: Params, hparams: HParams) -> InferenceSAE:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from saejax.sae import sparse
 from saejax.sae.base import Params, random_unit_rows
+from saejax.sae.places import Places
 from saejax.sae.products import centred_product, product, recalled
 
 
@@ -78,16 +79,14 @@ class Frame(NamedTuple):
         centre_D = params["b_dec"] if self.centres else None
         return recalled(pre_BxF, x_BxD, centre_D, params["W_enc"], params["b_enc"], self.dtype)
 
-    def strongest(self, params: Params, x_BxD: jax.Array, pre_BxF: jax.Array, k_max: int) -> tuple[jax.Array, jax.Array]:
-        """The k_max largest of the pre-activations, falling, float32 [B, K], with their gradients, and their places."""
-        values_BxK, indices_BxK = sparse.strongest(pre_BxF, k_max)
+    def encoded(self, params: Params, x_BxD: jax.Array, values: jax.Array, places: Places) -> jax.Array:
+        """The values, which are pre-activations at the places or 0, with their gradients."""
         centre_D = params["b_dec"] if self.centres else None
-        values_BxK = sparse.encoded(values_BxK, indices_BxK, x_BxD, centre_D, params["W_enc"], params["b_enc"], self.dtype)
-        return values_BxK, indices_BxK
+        return sparse.encoded(values, places, x_BxD, centre_D, params["W_enc"], params["b_enc"], self.dtype)
 
-    def decode_sparse(self, params: Params, values_BxK: jax.Array, indices_BxK: jax.Array, x_BxD: jax.Array) -> jax.Array:
-        """`decode` of latents that are K values and places a row: float32 [B, E]."""
-        return sparse.decode(values_BxK, indices_BxK, params["W_dec"], self.dtype) + self.offset(params, x_BxD)
+    def decode_sparse(self, params: Params, values: jax.Array, places: Places, x_BxD: jax.Array) -> jax.Array:
+        """`decode` of latents that are values and places: float32 [B, E]."""
+        return sparse.decode(values, places, params["W_dec"], len(x_BxD), self.dtype) + self.offset(params, x_BxD)
 
     def decode(self, params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         """f W_dec + b_dec [+ x W_skipᵀ]: float32 [B, E]."""

@@ -90,7 +90,7 @@ def matryoshka(
     def levels(params: Params, hparams: HParams, rows: ch.Rows) -> ch.Losses:
         y_hat_BxE, losses, errors = frame.offset(params, rows.x_BxD), [], []
         for start, end in edges:
-            y_hat_BxE = y_hat_BxE + frame.product(rows.f_BxF[:, start:end], params["W_dec"][start:end])
+            y_hat_BxE = y_hat_BxE + frame.product(rows.latents[:, start:end], params["W_dec"][start:end])
             losses.append(ch.squared_error(form.chosen, rows.y_BxE, y_hat_BxE))
             errors.append(jax.lax.stop_gradient(rows.y_BxE - y_hat_BxE))
         total = sum(weight * loss for weight, loss in zip(weights, losses)) / (len(ends) if form.average else 1)

@@ -23,6 +23,7 @@ class Platform(NamedTuple):
 
     Attributes:
       decode, pick, accumulate: products with gathered rows, as in `gathers`; None where dense products are faster.
+      takes_flat_places: whether they take places that are not K of each row.
       kth_largest: (values_BxF not negative, k, k_max) -> float32 [B], each row's k-th largest.
       kth_largest_of_all: (values_BxF, k) -> float32 scalar.
       top_k: (x_BxF, k) -> the k largest of each row, falling, [B, k], and their places, int32 [B, k].
@@ -33,6 +34,7 @@ class Platform(NamedTuple):
     decode: Callable[..., jax.Array] | None
     pick: Callable[..., jax.Array] | None
     accumulate: Callable[..., jax.Array] | None
+    takes_flat_places: bool
     kth_largest: Callable[[jax.Array, jax.Array, int], jax.Array]
     kth_largest_of_all: Callable[[jax.Array, jax.Array], jax.Array]
     top_k: Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
@@ -51,6 +53,7 @@ def _cpu() -> Platform:
         gathers.decode,
         gathers.pick,
         gathers.accumulate,
+        True,
         lambda values_BxF, k, k_max: bisection.kth_largest(values_BxF, k),
         bisection.kth_largest_of_all,
         jax.lax.top_k,
@@ -64,9 +67,10 @@ def _gpu() -> Platform:
     from saejax.sae import kernels  # half a second that other platforms need not wait for
 
     return Platform(
-        kernels.decode,
-        kernels.pick,
-        kernels.accumulate,
+        lambda values_BxK, places, W_FxE, n_rows: kernels.decode(values_BxK, places.latents, W_FxE),
+        lambda rows_BxE, W_FxE, places: kernels.pick(rows_BxE, W_FxE, places.latents),
+        lambda values_BxK, places, rows_BxE, d_sae: kernels.accumulate(values_BxK, places.latents, rows_BxE, d_sae),
+        False,
         lambda values_BxF, k, k_max: kernels.kth_largest(values_BxF, k),
         kernels.kth_largest_of_all,
         grouped_top_k,
@@ -81,6 +85,7 @@ def _tpu() -> Platform:
         None,
         None,
         None,
+        False,
         _approximate_kth_largest,
         bisection.kth_largest_of_all,
         _approximate_top_k,

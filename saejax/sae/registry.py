@@ -87,7 +87,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         unread=lambda options: JUMPRELU_FORMS[options["jumprelu_form"]].unread,
     ),
     "topk": Architecture(topk, _CHOSEN, {"topk_form": "gao2024", "multi_topk": False, **_AUX}, bounds_k=True),
-    "batch_topk": Architecture(batch_topk, {**_CHOSEN, **_THRESHOLD}, {"batch_topk_form": "dictionary_learning", **_AUX}),
+    "batch_topk": Architecture(
+        batch_topk, {**_CHOSEN, **_THRESHOLD}, {"batch_topk_form": "dictionary_learning", **_AUX}, bounds_k=True
+    ),
     "matryoshka": Architecture(
         matryoshka,
         {**_CHOSEN, **_THRESHOLD},

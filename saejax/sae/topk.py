@@ -14,7 +14,9 @@ from saejax.sae import chosen as ch
 from saejax.sae.base import HParams, Params, SparseAutoencoder
 from saejax.sae.frame import Frame
 from saejax.sae.inference import InferenceSAE
+from saejax.sae.places import Places
 from saejax.sae.selection import keep_top_k
+from saejax.sae.sparse import strongest_of_rows
 
 _MULTI, _MULTI_WEIGHT = 4, 1 / 8
 
@@ -36,6 +38,9 @@ def topk(
     def choose(pre_BxF: jax.Array, hparams: HParams) -> jax.Array:
         return keep_top_k(pre_BxF, hparams["k"], k_max)
 
+    def strongest(pre_BxF: jax.Array, hparams: HParams) -> tuple[jax.Array, Places]:
+        return strongest_of_rows(pre_BxF, hparams["k"], k_max)
+
     def with_4k(params: Params, hparams: HParams, rows: ch.Rows) -> ch.Losses:
         f_BxF = keep_top_k(rows.pre_BxF, _MULTI * hparams["k"])
         multi = ch.squared_error(form, rows.y_BxE, frame.decode(params, f_BxF, rows.x_BxD))
@@ -47,4 +52,4 @@ def topk(
 
     if multi_topk:
         return ch.chosen(frame, form, choose, export, reconstruction=with_4k, k_aux=k_aux)
-    return ch.chosen(frame, form, choose, export, k_aux=k_aux, k_max=k_max)
+    return ch.chosen(frame, form, choose, export, k_aux=k_aux, strongest=strongest, k_max=k_max)
