@@ -8,6 +8,7 @@ Nothing here imports JAX.
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from typing import Any
 
@@ -38,9 +39,19 @@ SECTION_TITLES = {
 }
 
 
-def _flag(default: Any, section: str, help: str, *, choices: tuple = (), least: float | None = None, most: float | None = None):
-    """A field that is a flag; `least` and `most` bound every number given."""
+def _flag(
+    default: Any,
+    section: str,
+    help: str,
+    *,
+    choices: tuple = (),
+    least: float | None = None,
+    most: float | None = None,
+    may_be_empty: bool = False,
+):
+    """A field that is a flag; `least` and `most` bound every number given, `may_be_empty` lets a text be none."""
     metadata = {"section": section, "help": help, "choices": choices, "least": least, "most": most}
+    metadata["may_be_empty"] = may_be_empty or default == ""
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -55,6 +66,12 @@ class Config:
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
     extract_batch_size: int = _flag(4096, "run", "tokens in one forward pass while extracting", least=1)
     eval_batch_size: int = _flag(4096, "run", "tokens in one forward pass while evaluating", least=1)
+    compilation_cache: str = _flag(
+        os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "saejax", "jax"),
+        "run",
+        "folder of compiled programs, which later runs load; keep it from others' hands. Empty: none",
+        may_be_empty=True,
+    )
     wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
     push_to_hub: str = _flag(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "saejax"
-GROUND = {"errors", "files", "console", "machine", "metrics_log", "checkpoint"}
+GROUND = {"errors", "files", "console", "machine", "metrics_log", "checkpoint", "compilation"}
 # Each room, and the rooms it may import from (the ground floor is open to all).
 ROOMS = {
     "lm": set(),

@@ -67,7 +67,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     batch_windows = _batch_windows(config)
     text = TokenBatches(windows.tokens_NxL, batch_windows=batch_windows, seed=config.shuffle_seed)
     start = time.monotonic()
-    states, steps_done = loop.train(
+    trained = loop.train(
         ensembles,
         {hook: text for hook in inputs.hooks(config)},
         batch_size=batch_windows * config.context_size,
@@ -80,9 +80,9 @@ def do(config: Config, workdir: Workdir) -> dict:
         task="finetune",
     )
     seconds = time.monotonic() - start
-    export.members(config, workdir, ensembles, states, sources, scales)
+    export.members(config, workdir, ensembles, trained.states, sources, scales)
     n_members = sum(len(e.group.members) for e in ensembles)
-    rows = n_members * steps_done * batch_windows * config.context_size
+    rows = n_members * trained.steps_done * batch_windows * config.context_size
     return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
 
 
