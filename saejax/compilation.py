@@ -11,7 +11,7 @@ import os
 import platform
 from pathlib import Path
 
-from saejax import files
+from saejax import files, machine
 from saejax.errors import InputError
 
 
@@ -35,7 +35,7 @@ def use_cache(folder: str) -> None:
 
 def _of_this_machine(folder: str) -> Path:
     """The folder of programs made for this processor, which only its owner may use: they are run as they are found."""
-    path = Path(folder).expanduser() / files.fingerprint([platform.machine(), _processor(), _n_cores()])
+    path = Path(folder).expanduser() / files.fingerprint([platform.machine(), _processor(), machine.n_cores()])
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -47,10 +47,6 @@ def _of_this_machine(folder: str) -> Path:
             f"--compilation_cache={folder}: {path} cannot be written; name another folder, or give it empty for none"
         )
     return path
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -60,6 +60,9 @@ class Config:
     """What the flags say."""
 
     tasks: tuple[str, ...] = _flag(("extract", "train", "evaluate"), "run", "what to do, in this order", choices=TASKS)
+    plan: bool = _flag(
+        False, "run", "only say what the tasks would take here: seconds, memory, disk and operations, measured in half a minute"
+    )
     workdir: str = _flag("runs/default", "run", "folder of all that the run reads and writes")
     resume: bool = _flag(True, "run", "go on with what --workdir holds; --noresume refuses a work directory that is not empty")
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)

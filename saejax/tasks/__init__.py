@@ -26,6 +26,11 @@ def run(config: Config) -> None:
             workdir.check(task, config_lib.settings_of(config, task))
     _use_cache(config)
     check.all_flags(config, workdir, order)
+    if config.plan:
+        from saejax.tasks import plan  # which needs the libraries of every task
+
+        plan.run(config, workdir, order)
+        return
     with workdir.locked():
         files.write_text(workdir.path / "flags.txt", flags_lib.to_flagfile(config))
         for task in order:
