@@ -19,10 +19,11 @@ ROOMS = {
     "training": {"sae"},
     "evaluation": {"sae", "lm"},
     "interop": {"sae"},
+    "planning": {"lm", "sae", "activations", "training", "evaluation"},
     "workdir": set(),
     "config": set(),
     "flags": {"config"},
-    "tasks": {"lm", "sae", "activations", "training", "evaluation", "interop", "workdir", "config", "flags"},
+    "tasks": {"lm", "sae", "activations", "training", "evaluation", "interop", "planning", "workdir", "config", "flags"},
 }
 
 

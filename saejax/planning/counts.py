@@ -20,9 +20,9 @@ BFLOAT16_BYTES, FLOAT32_BYTES, ADDRESS_BYTES, TOKEN_BYTES = 2, 4, 8, 4
 
 def lm_parameters(lm: GPT2Config) -> int:
     """Parameters of a GPT-2, the embedding counted once since the unembedding is its transpose."""
-    D, I = lm.n_embd, lm.inner
-    block = (3 * D * D + 3 * D) + (D * D + D) + (2 * D * I + I + D) + 4 * D
-    return (lm.vocab_size + lm.n_positions) * D + lm.n_layer * block + 2 * D
+    D = lm.n_embd
+    attention, mlp, norms = 4 * D * D + 4 * D, 2 * D * lm.inner + lm.inner + D, 4 * D
+    return (lm.vocab_size + lm.n_positions) * D + lm.n_layer * (attention + mlp + norms) + 2 * D
 
 
 def lm_operations(lm: GPT2Config, context_size: int, *, blocks: int | None = None, logits: bool = False) -> int:

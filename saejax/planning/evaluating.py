@@ -1,4 +1,4 @@
-"""How fast members are evaluated: a batch of text through the spliced model, probes, dictionaries, with the run's own programs."""
+"""How fast members are evaluated: text through the spliced model, probes and dictionaries, with the run's own programs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from saejax.activations.store import StoredActivations, StoreWriter, rows_per_ch
 from saejax.lm import gpt2
 from saejax.planning import measure
 
-_STORE_BYTES = 64 * 2**20
+STORE_BYTES = 64 * 2**20
 
 
 class Harvesting(NamedTuple):
@@ -83,7 +83,7 @@ def harvesting(
 
 def store(folder: Path, width: int, batch_size: int) -> Store:
     """Writes and reads some rows."""
-    rows = np.random.default_rng(0).standard_normal((_STORE_BYTES // (2 * width), width), np.float32).astype(ml_dtypes.bfloat16)
+    rows = np.random.default_rng(0).standard_normal((STORE_BYTES // (2 * width), width), np.float32).astype(ml_dtypes.bfloat16)
     start = time.monotonic()
     writer = StoreWriter(folder, np.arange(len(rows)), width)
     writer.append(rows)

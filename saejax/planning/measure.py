@@ -16,6 +16,8 @@ import numpy as np
 
 from saejax import machine
 
+WRITTEN_BYTES = 64 * 2**20
+
 
 class Measured(NamedTuple):
     """A piece of work, done once.
@@ -67,13 +69,13 @@ def operations_per_second(n_rows: int, d_in: int, d_out: int, budget_seconds: fl
     return 2 * n_rows * d_in * d_out / repeated(lambda: product(x, w), budget_seconds=budget_seconds)
 
 
-def write_rate(folder: Path, n_bytes: int = 64 * 2**20) -> float:
+def write_rate(folder: Path) -> float:
     """Bytes a second written to a folder's disk and made durable, by a file that is removed."""
     data = np.random.default_rng(0).bytes(2**20)
     with tempfile.TemporaryFile(dir=folder) as file:
         start = time.monotonic()
-        for _ in range(n_bytes // len(data)):
+        for _ in range(WRITTEN_BYTES // len(data)):
             file.write(data)
         file.flush()
         os.fsync(file.fileno())
-        return n_bytes / (time.monotonic() - start)
+        return WRITTEN_BYTES / (time.monotonic() - start)

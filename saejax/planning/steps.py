@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def steps(
     a_step = operations(ensembles, batch_size) / operations_per_second
     n = min(length, max(1, int(budget_seconds / a_step)))
     rows = max(2, min(batch_size, int(batch_size * budget_seconds / a_step)))
-    inputs = [_inputs(e, rows, n) for e in ensembles]
+    inputs = [_inputs(e, rows, n, np.random.default_rng(0).standard_normal) for e in ensembles]
     if (n, rows) != (length, batch_size):
         for e, state, given in zip(ensembles, states, inputs):
             e.compile(state, given)
@@ -97,14 +97,14 @@ def steps(
 def _begun(ensembles: Sequence[Ensemble], batch_size: int, length: int) -> tuple[list[TrainState], list[Any]]:
     """States and programs of all, made at once, as the training loop makes them."""
     starts = [jnp.zeros(e.group.frame.width_out) for e in ensembles]
-    shapes = [jax.eval_shape(lambda e=e: _inputs(e, batch_size, length, np.zeros)) for e in ensembles]
+    shapes = [jax.eval_shape(lambda e=e: _inputs(e, batch_size, length)) for e in ensembles]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         begun = [pool.submit(e.init, b) for e, b in zip(ensembles, starts)]
         made = [pool.submit(e.compile, jax.eval_shape(e.init, b), s) for e, b, s in zip(ensembles, starts, shapes)]
         return jax.block_until_ready([f.result() for f in begun]), [f.result() for f in made]
 
 
-def _inputs(e: Ensemble, batch_size: int, length: int, make=np.random.default_rng(0).standard_normal) -> Inputs:
+def _inputs(e: Ensemble, batch_size: int, length: int, make: Callable[..., np.ndarray] = np.zeros) -> Inputs:
     """Rows of a dispatch, of mean square 1 as scaled rows are."""
     frame, one = e.group.frame, jnp.float32(1)
 

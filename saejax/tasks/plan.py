@@ -18,7 +18,7 @@ from saejax import console, machine
 from saejax.config import Config
 from saejax.planning import forecast
 from saejax.planning.forecast import Forecast
-from saejax.tasks import plan_evaluate, plan_extract, plan_pretrain, plan_train
+from saejax.tasks import plan_evaluate, plan_extract, plan_finetune, plan_pretrain, plan_train
 from saejax.workdir import Workdir
 
 
@@ -32,14 +32,18 @@ def run(config: Config, workdir: Workdir, order: Sequence[str]) -> None:
             forecasts.append(plan_pretrain.forecast_of(config))
         if set(order) > {"pretrain"} or "pretrain" not in order:
             extract = plan_extract.rehearse(config, workdir, folder)
-            train = plan_train.rehearse(config, extract, folder)
-            forecasts += [plan_extract.forecast_of(config, extract)] * ("extract" in order)
-            forecasts += [plan_train.forecast_of(config, extract, train)] * ("train" in order)
+            notes = [plan_extract.verdict(config, extract)]
+            if "extract" in order:
+                forecasts.append(plan_extract.forecast_of(config, extract))
+            if set(order) & {"train", "finetune", "evaluate"}:
+                train = plan_train.rehearse(config, extract, folder)
+                notes = [*plan_train.memory_lines(train), *notes]
+            if "train" in order:
+                forecasts.append(plan_train.forecast_of(config, extract, train))
             if "finetune" in order:
-                forecasts.append(plan_train.forecast_finetune(config, extract, train))
+                forecasts.append(plan_finetune.forecast_of(config, extract, train))
             if "evaluate" in order:
                 forecasts.append(plan_evaluate.forecast_of(config, extract, train, folder))
-            notes = [*plan_train.memory_lines(train), plan_extract.verdict(config, extract)]
     forecasts = [_done(f) if workdir.is_complete(f.task) else f for f in forecasts]
     free_disk = shutil.disk_usage(beside).free
     memory = machine.memory_bytes()

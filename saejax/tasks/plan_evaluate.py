@@ -18,7 +18,7 @@ from saejax.tasks import evaluate, members
 from saejax.tasks.plan_extract import Extract, blocks
 from saejax.tasks.plan_train import Train
 
-BATCH_SECONDS, PROBED_SHARE = 4.0, 4
+BATCH_SECONDS, PROBED_SHARE = 4.0, 8
 
 
 def forecast_of(config: Config, e: Extract, t: Train, folder: Path) -> Forecast:
@@ -77,7 +77,7 @@ def _affordable_windows(config: Config, e: Extract, n_members: int) -> int:
 
 
 def _probes(config: Config, e: Extract, member: Spliced, mean) -> evaluating.Probes | None:
-    """Probes with the labels that the text has, on a quarter of the rows; None where there are none to probe."""
+    """Probes with the labels that the text has, on an eighth of the rows; None where there are none to probe."""
     if not config.probe_tokens:
         return None
     start = time.monotonic()

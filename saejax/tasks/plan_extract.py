@@ -17,7 +17,7 @@ from saejax.planning.forecast import Forecast
 from saejax.tasks import inputs, sweep
 from saejax.workdir import Workdir
 
-TEXT_SECONDS, FORWARD_SECONDS = 4.0, 3.0
+TEXT_SECONDS, FORWARD_SECONDS = 3.0, 2.0
 
 
 class Extract(NamedTuple):

@@ -103,19 +103,18 @@ def _density(exported: list[InferenceSAE]) -> tuple[float, float]:
 
 def forecast_of(config: Config, e: Extract, t: Train) -> Forecast:
     """What `train` takes."""
-    n_steps, n_members = sweep.n_steps(config), t.n_members
+    n_steps = sweep.n_steps(config)
     state_bytes = counts.tree_bytes(t.steps.states)
     row_bytes = sum(counts.BFLOAT16_BYTES * width for width in e.widths.values())
     read_bytes = counts.store_reads_bytes(n_steps * config.batch_size, e.n_rows, row_bytes)
     written = counts.written_checkpoints(n_steps, config.checkpoint_every_steps)
-    density_batches = -(-min(export.DENSITY_ROWS, e.n_rows) // export.DENSITY_BATCH)
     rest = 1 if n_steps % t.length else 0  # the last, shorter dispatch is a program of its own
     seconds = {
         "compilation": (1 + rest) * t.steps.begin_seconds,
         "steps": n_steps * t.steps.step_seconds,
         "reading rows": read_bytes * e.store.read_seconds,
         "checkpoints": written * state_bytes / t.write_rate,
-        "export": t.density_seconds[0] + n_members * (density_batches * t.density_seconds[1] + t.save_seconds),
+        "export": export_seconds(e, t),
     }
     frames = [(one.group.frame, len(one.group.members)) for one in t.ensembles]
     exports = sum(n * counts.export_bytes(f.d_in, f.width_out, f.d_sae) for f, n in frames)
@@ -124,6 +123,12 @@ def forecast_of(config: Config, e: Extract, t: Train) -> Forecast:
     group = min(e.n_rows * row_bytes, 64 * 4 * 2**20 * len(e.widths))
     peak = t.peak_bytes + round(e.store.group_rise * group) + 2 * t.length * config.batch_size * row_bytes + state_bytes
     return Forecast("train", seconds, disk, peak, n_steps * steps.operations(t.ensembles, config.batch_size))
+
+
+def export_seconds(e: Extract, t: Train) -> float:
+    """Of counting how often latents fire, and of writing the members."""
+    batches = -(-min(export.DENSITY_ROWS, e.n_rows) // export.DENSITY_BATCH)
+    return t.density_seconds[0] + t.n_members * (batches * t.density_seconds[1] + t.save_seconds)
 
 
 def memory_lines(t: Train) -> list[str]:
