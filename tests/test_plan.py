@@ -10,7 +10,14 @@ from saejax.tasks import plan_extract, plan_finetune, plan_pretrain
 from tests.conftest import flags_of
 
 ALL = ("pretrain", "extract", "train", "finetune", "evaluate")
-SIZES = ("--lm_n_layer=3", "--lm_n_embd=32", "--lm_n_head=2", "--lm_tokens=65536", "--lm_batch_size=512")
+SIZES = (
+    "--lm_n_layer=3",
+    "--lm_n_embd=32",
+    "--lm_n_head=2",
+    "--lm_tokens=65536",
+    "--lm_warm_up_steps=2",
+    "--lm_batch_size=512",
+)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import tempfile
 import time
@@ -42,7 +41,6 @@ class Measured(NamedTuple):
 
 def once(work: Callable[[], Any]) -> Measured:
     """Does some work once, waiting for the device."""
-    gc.collect()
     machine.reset_peak_memory()
     held, start = machine.resident_memory_bytes(), time.monotonic()
     result = jax.block_until_ready(work())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from saejax import console, machine
 from saejax.config import Config
+from saejax.errors import InputError
 from saejax.planning import forecast
 from saejax.planning.forecast import Forecast
 from saejax.tasks import plan_evaluate, plan_extract, plan_finetune, plan_pretrain, plan_train
@@ -23,39 +24,55 @@ from saejax.workdir import Workdir
 
 
 def run(config: Config, workdir: Workdir, order: Sequence[str]) -> None:
-    """Measures, and prints a table of the tasks, the memory of each ensemble's step, and what to do with activations."""
-    beside = next(folder for folder in (workdir.path.absolute().parent, *workdir.path.absolute().parents) if folder.is_dir())
-    forecasts, notes = [], []
-    with tempfile.TemporaryDirectory(prefix=".saejax-plan-", dir=beside) as temporary, _quiet():
-        folder = Path(temporary)
-        if "pretrain" in order:
-            forecasts.append(plan_pretrain.forecast_of(config))
-        if set(order) > {"pretrain"} or "pretrain" not in order:
-            extract = plan_extract.rehearse(config, workdir, folder)
-            notes = [plan_extract.verdict(config, extract)]
-            if "extract" in order:
-                forecasts.append(plan_extract.forecast_of(config, extract))
-            if set(order) & {"train", "finetune", "evaluate"}:
-                train = plan_train.rehearse(config, extract, folder)
-                notes = [*plan_train.memory_lines(train), *notes]
-            if "train" in order:
-                forecasts.append(plan_train.forecast_of(config, extract, train))
-            if "finetune" in order:
-                forecasts.append(plan_finetune.forecast_of(config, extract, train))
-            if "evaluate" in order:
-                forecasts.append(plan_evaluate.forecast_of(config, extract, train, folder))
-    forecasts = [_done(f) if workdir.is_complete(f.task) else f for f in forecasts]
-    free_disk = shutil.disk_usage(beside).free
-    memory = machine.memory_bytes()
+    """Measures, and prints a table of the tasks, the memory of each ensemble's step, and what to do with activations.
+
+    Raises:
+      InputError: no folder to measure in, or text too short for a window.
+    """
+    left = [task for task in order if not workdir.is_complete(task)]
+    beside = next(folder for folder in workdir.path.absolute().parents if folder.is_dir())
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix=".saejax-plan-", dir=beside)
+    except OSError as error:
+        raise InputError(f"--workdir={workdir.path}: {beside} cannot be written ({error.strerror}); name another") from error
+    with temporary, _quiet():
+        forecasts, notes = _measured(config, workdir, left, Path(temporary.name))
+    forecasts += [Forecast(task, {}, 0, 0, 0) for task in order if task not in left]
+    free_disk, memory = shutil.disk_usage(beside).free, machine.memory_bytes()
     console.table(f"Plan of {', '.join(order)}", forecast.HEADER, forecast.rows(forecasts))
-    for line in notes:
-        print(line)
-    print(
+    if left != list(order):
+        notes.append(f"complete in {workdir.path}, and not to be done again: {', '.join(t for t in order if t not in left)}")
+    notes.append(
         f"this machine: {machine.n_cores()} cores, {', '.join(machine.devices())}; {forecast.size(memory)} of memory and "
         f"{forecast.size(free_disk)} of disk can be had"
     )
-    for line in forecast.shortages(forecasts, free_disk_bytes=free_disk, memory_bytes=memory):
-        print(f"does not fit: {line}")
+    short = forecast.shortages(forecasts, free_disk_bytes=free_disk, memory_bytes=memory)
+    for line in (*notes, *(f"does not fit: {line}" for line in short)):
+        print(line)
+
+
+def _measured(config: Config, workdir: Workdir, left: Sequence[str], folder: Path) -> tuple[list[Forecast], list[str]]:
+    """(forecasts, notes) of the tasks that are left."""
+    forecasts, notes = [], []
+    if "pretrain" in left:
+        forecasts.append(plan_pretrain.forecast_of(config))
+    if set(left) <= {"pretrain"}:
+        return forecasts, notes
+    extract = plan_extract.rehearse(config, workdir, folder)
+    if "extract" in left:
+        forecasts.append(plan_extract.forecast_of(config, extract))
+        notes.append(plan_extract.verdict(config, extract))
+    if set(left) <= {"pretrain", "extract"}:
+        return forecasts, notes
+    train = plan_train.rehearse(config, extract, folder)
+    if "train" in left:
+        forecasts.append(plan_train.forecast_of(config, extract, train))
+        notes = [*plan_train.memory_lines(train), *notes]
+    if "finetune" in left:
+        forecasts.append(plan_finetune.forecast_of(config, extract, train))
+    if "evaluate" in left:
+        forecasts.append(plan_evaluate.forecast_of(config, extract, train, folder))
+    return forecasts, notes
 
 
 @contextlib.contextmanager
@@ -64,7 +81,3 @@ def _quiet():
     console.log("plan: timing the run's own programs")
     with contextlib.redirect_stderr(io.StringIO()):
         yield
-
-
-def _done(f: Forecast) -> Forecast:
-    return f._replace(seconds={"complete": 0.0}, disk_bytes=0, peak_memory_bytes=0, operations=0)

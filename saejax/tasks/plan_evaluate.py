@@ -18,7 +18,8 @@ from saejax.tasks import evaluate, members
 from saejax.tasks.plan_extract import Extract, blocks
 from saejax.tasks.plan_train import Train
 
-BATCH_SECONDS, PROBED_SHARE = 4.0, 8
+BATCH_SECONDS, PROBE_SECONDS = 4.0, 4.0
+PLOT_BYTES, REPORT_BYTES = 2**19, 2**12  # of all plots, and of a member's metrics in evaluation.json
 
 
 def forecast_of(config: Config, e: Extract, t: Train, folder: Path) -> Forecast:
@@ -50,7 +51,7 @@ def forecast_of(config: Config, e: Extract, t: Train, folder: Path) -> Forecast:
     }
     exported = max(counts.tree_bytes(sae) for sae in t.exported)
     peak = round(done.held_bytes + scale * done.rise_bytes) + n_members * exported + 4 * n_rows * sum(e.widths.values())
-    return Forecast("evaluate", seconds, n_members * 2**17 + 2**19, peak, _operations(config, e, t))
+    return Forecast("evaluate", seconds, PLOT_BYTES + n_members * REPORT_BYTES, peak, _operations(config, e, t))
 
 
 def _spliced(one, sae) -> Spliced:
@@ -77,7 +78,7 @@ def _affordable_windows(config: Config, e: Extract, n_members: int) -> int:
 
 
 def _probes(config: Config, e: Extract, member: Spliced, mean) -> evaluating.Probes | None:
-    """Probes with the labels that the text has, on an eighth of the rows; None where there are none to probe."""
+    """Probes with the labels that the text has, on as many rows as there will be, or as are soon done; None where there are none to probe."""
     if not config.probe_tokens:
         return None
     start = time.monotonic()
@@ -92,14 +93,13 @@ def _probes(config: Config, e: Extract, member: Spliced, mean) -> evaluating.Pro
     given = probing.problems(of_rows, document_NxL.ravel()[chosen])
     if not given.names:
         return None
-    few = rng.permutation(n_rows)[: max(1, n_rows // PROBED_SHARE)]
+    encoding = 4 * 2 * member.sae.W_enc.size  # the rows are encoded twice in each of two trials
+    few = rng.permutation(n_rows)[: max(1, int(PROBE_SECONDS * e.operations_per_second / encoding))]
     given = given._replace(
         target_PxN=given.target_PxN[:, few], counted_PxN=given.counted_PxN[:, few], train_N=given.train_N[few]
     )
-    rows = {
-        site: mean[site] + rng.standard_normal((len(few), len(mean[site])), np.float32)
-        for site in (member.reads, member.writes)
-    }
+    sites = (member.reads, member.writes)
+    rows = {site: mean[site] + rng.standard_normal((len(few), len(mean[site])), np.float32) for site in sites}
     found = evaluating.probes(member, rows, given, mean)
     more = n_rows / len(few)
     return evaluating.Probes(found.first_seconds, labelling + more * found.once_seconds, more * found.member_seconds)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from saejax.activations.store import CHUNK_BYTES, CHUNKS_A_GROUP
 from saejax.config import Config
 from saejax.interop import saelens
 from saejax.planning import counts, forecast, measure, steps
@@ -19,6 +20,7 @@ from saejax.tasks.plan_extract import Extract
 from saejax.training.ensemble import Ensemble, ensemble, member
 
 STEPS_SECONDS = 6.0
+GROUP_BYTES = CHUNKS_A_GROUP * CHUNK_BYTES
 
 
 class Train(NamedTuple):
@@ -108,9 +110,9 @@ def forecast_of(config: Config, e: Extract, t: Train) -> Forecast:
     row_bytes = sum(counts.BFLOAT16_BYTES * width for width in e.widths.values())
     read_bytes = counts.store_reads_bytes(n_steps * config.batch_size, e.n_rows, row_bytes)
     written = counts.written_checkpoints(n_steps, config.checkpoint_every_steps)
-    rest = 1 if n_steps % t.length else 0  # the last, shorter dispatch is a program of its own
+    tail = 1 if n_steps % t.length else 0  # the last, shorter dispatch is a program of its own
     seconds = {
-        "compilation": (1 + rest) * t.steps.begin_seconds,
+        "compilation": (1 + tail) * t.steps.begin_seconds,
         "steps": n_steps * t.steps.step_seconds,
         "reading rows": read_bytes * e.store.read_seconds,
         "checkpoints": written * state_bytes / t.write_rate,
@@ -119,9 +121,13 @@ def forecast_of(config: Config, e: Extract, t: Train) -> Forecast:
     frames = [(one.group.frame, len(one.group.members)) for one in t.ensembles]
     exports = sum(n * counts.export_bytes(f.d_in, f.width_out, f.d_sae) for f, n in frames)
     disk = counts.kept_checkpoints(n_steps, config.checkpoint_every_steps) * state_bytes + exports
-    # Besides: a group of rows while it is read, and the next dispatch's rows twice, as they wait and as they are handed over.
-    group = min(e.n_rows * row_bytes, 64 * 4 * 2**20 * len(e.widths))
-    peak = t.peak_bytes + round(e.store.group_rise * group) + 2 * t.length * config.batch_size * row_bytes + state_bytes
+    # Besides: a group of rows, while the first is read with nothing else there, while others are with all the rest; the next
+    # dispatch's rows twice, as they wait and as they are handed over; and the copy of the state that is written.
+    group = min(e.n_rows * row_bytes, GROUP_BYTES * len(e.widths))
+    reading = round(e.store.group_rise * group)
+    rest = t.peak_bytes + 2 * t.length * config.batch_size * row_bytes + state_bytes
+    another = n_steps * config.batch_size * row_bytes > group
+    peak = rest + reading if another else max(rest + group, t.held_bytes + reading)
     return Forecast("train", seconds, disk, peak, n_steps * steps.operations(t.ensembles, config.batch_size))
 
 
