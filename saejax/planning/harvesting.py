@@ -16,6 +16,7 @@ from saejax.lm import gpt2
 from saejax.planning import measure
 
 STORE_BYTES = 64 * 2**20
+MOST_BATCHES = 200
 
 
 class Harvesting(NamedTuple):
@@ -62,7 +63,7 @@ def harvesting(
       folder: where rows are written; None to leave them.
       budget_seconds: after the first batch.
     """
-    order = np.resize(np.arange(len(tokens_NxL)), batch_windows * 1000)
+    order = np.resize(np.arange(len(tokens_NxL)), batch_windows * MOST_BATCHES)
     keep_NxL = keep_NxL[order]
     addresses, chunk = np.flatnonzero(keep_NxL), rows_per_chunk(max(widths.values()))
     writers = {h: StoreWriter(folder / h, addresses, width, chunk) for h, width in widths.items()} if folder else {}

@@ -78,7 +78,7 @@ def _affordable_windows(config: Config, e: Extract, n_members: int) -> int:
 
 
 def _probes(config: Config, e: Extract, member: Spliced, mean) -> evaluating.Probes | None:
-    """Probes with the labels that the text has, on as many rows as there will be, or as are soon done; None where there are none to probe."""
+    """Probes with the labels that the text has, on as many rows as are soon probed; None where there is no label."""
     if not config.probe_tokens:
         return None
     start = time.monotonic()

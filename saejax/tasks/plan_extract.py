@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from saejax.tasks import inputs, sweep
 from saejax.workdir import Workdir
 
 TEXT_SECONDS, FORWARD_SECONDS = 3.0, 2.0
+SAMPLE_TOKENS = 2**18
 
 
 class Extract(NamedTuple):
@@ -133,7 +135,7 @@ def _text(config: Config, workdir: Workdir, bpe: Any, tokenised: bool) -> tuple[
     """(the text, tokens of the training split, of the held-out split)."""
     if tokenised:
         splits = tokens.load(workdir.path / "tokens")
-        found = text.Text(splits["train"], 0.0, 0.0, 0.0, None)
+        found = text.Text(_first(splits["train"]), 0.0, 0.0, 0.0, None)
         return found, splits["train"].tokens_NxL.size, splits["held_out"].tokens_NxL.size
     found, L = measure_text(config, bpe), config.context_size
     n_train, n_held_out = (-(-n // L) * L for n in (config.store_tokens, config.eval_tokens))
@@ -141,6 +143,15 @@ def _text(config: Config, workdir: Workdir, bpe: Any, tokenised: bool) -> tuple[
         n_train = min(n_train, round((1 - config.held_out_fraction) * found.most_tokens))
         n_held_out = min(n_held_out, max(L, round(config.held_out_fraction * found.most_tokens)))
     return found, n_train, n_held_out
+
+
+def _first(windows: tokens.TokenWindows) -> tokens.TokenWindows:
+    """The first windows, as many as a plan needs."""
+    tokens_NxL = windows.tokens_NxL[: -(-SAMPLE_TOKENS // windows.context_size)]
+    n_documents = int(np.searchsorted(windows.starts, tokens_NxL.size))
+    return dataclasses.replace(
+        windows, tokens_NxL=tokens_NxL, starts=windows.starts[:n_documents], sources=windows.sources[:n_documents]
+    )
 
 
 def forecast_of(config: Config, e: Extract) -> Forecast:
