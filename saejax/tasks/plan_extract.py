@@ -70,7 +70,7 @@ def rehearse(config: Config, workdir: Workdir, folder: Path) -> Extract:
     keep_NxL = inputs.kept_positions(config, windows, bpe.token_to_id(weights.END_OF_TEXT))
     hooks = inputs.hooks(config)
     widths = {hook: sites.site_width(hook, n_embd=lm.n_embd, n_inner=lm.inner) for hook in hooks}
-    rate = measure.operations_per_second(config.context_size * 8, lm.n_embd, lm.inner)
+    rate = measure.operations_per_second(config.context_size * 8, lm.n_embd, lm.inner, jnp.dtype(config.dtype))
     a_window = config.context_size * counts.lm_operations(lm, config.context_size, blocks=blocks(hooks, lm))
     wanted = max(1, config.extract_batch_size // config.context_size)
     batch_windows = max(1, min(wanted, int(FORWARD_SECONDS / 2 * rate / max(a_window, 1))))

@@ -58,7 +58,8 @@ def rehearse(config: Config, e: Extract, folder: Path) -> Train:
     options = sweep.step_options(config)
     ensembles = [ensemble(g, options, normalize_rows=config.normalize_activations) for g in sweep.grid(config, e.lm)]
     length = min(sweep.rhythm(config).dispatch(2 * config.batch_size * sum(e.widths.values())), sweep.n_steps(config))
-    rate = measure.operations_per_second(config.batch_size, ensembles[0].group.frame.d_in, ensembles[0].group.frame.d_sae)
+    frame = ensembles[0].group.frame
+    rate = measure.operations_per_second(config.batch_size, frame.d_in, frame.d_sae, jnp.dtype(frame.dtype))
     done = measure.once(
         lambda: steps.steps(
             ensembles,
