@@ -8,6 +8,7 @@ Nothing here imports JAX.
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from typing import Any
 
@@ -40,9 +41,19 @@ SECTION_TITLES = {
 }
 
 
-def _flag(default: Any, section: str, help: str, *, choices: tuple = (), least: float | None = None, most: float | None = None):
-    """A field that is a flag; `least` and `most` bound every number given."""
+def _flag(
+    default: Any,
+    section: str,
+    help: str,
+    *,
+    choices: tuple = (),
+    least: float | None = None,
+    most: float | None = None,
+    may_be_empty: bool = False,
+):
+    """A field that is a flag; `least` and `most` bound every number given, `may_be_empty` lets a text be none."""
     metadata = {"section": section, "help": help, "choices": choices, "least": least, "most": most}
+    metadata["may_be_empty"] = may_be_empty or default == ""
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -51,12 +62,21 @@ class Config:
     """What the flags say."""
 
     tasks: tuple[str, ...] = _flag(("extract", "train", "evaluate"), "run", "what to do, in this order", choices=TASKS)
+    plan: bool = _flag(
+        False, "run", "only say what the tasks would take here: seconds, memory, disk and operations, measured in half a minute"
+    )
     workdir: str = _flag("runs/default", "run", "folder of all that the run reads and writes")
     resume: bool = _flag(True, "run", "go on with what --workdir holds; --noresume refuses a work directory that is not empty")
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
     extract_batch_size: int = _flag(4096, "run", "tokens in one forward pass while extracting", least=1)
     eval_batch_size: int = _flag(4096, "run", "tokens in one forward pass while evaluating", least=1)
+    compilation_cache: str = _flag(
+        os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "saejax", "jax"),
+        "run",
+        "folder of compiled programs, which later runs load; keep it from others' hands. Empty: none",
+        may_be_empty=True,
+    )
     wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
     push_to_hub: str = _flag(

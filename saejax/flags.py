@@ -71,7 +71,7 @@ def _check(name: str, value: Any) -> None:
     about = FIELDS[name].metadata
     is_list = isinstance(value, tuple)
     for part in value if is_list else (value,):
-        if part is None or (part == "" and FIELDS[name].default):
+        if part is None or (part == "" and not about["may_be_empty"]):
             raise InputError(f"--{name}: no value given; give one, or leave the flag out")
         if about["choices"] and part not in about["choices"]:
             raise InputError(f"--{name}={part}: not known; allowed are {', '.join(about['choices'])}")
@@ -88,13 +88,13 @@ def _check(name: str, value: Any) -> None:
 
 
 def to_flagfile(config: Config) -> str:
-    """A flagfile that repeats the run exactly; an empty list is left at its default."""
+    """A flagfile that repeats the run exactly; what is empty by default is left out."""
     lines = []
     for name in FIELDS:
         value = getattr(config, name)
         if isinstance(value, bool):
             lines.append(f"--{name}" if value else f"--no{name}")
-        elif value not in ((), "") and not (name == "expansion_factor" and config.d_sae):
+        elif (value not in ((), "") or value != FIELDS[name].default) and not (name == "expansion_factor" and config.d_sae):
             lines.append(f"--{name}={_text(value)}")
     return "\n".join(lines) + "\n"
 

@@ -68,6 +68,7 @@ def flags_of(corpus: Path, workdir: Path, *more: str) -> list[str]:
         "launch.py",
         f"--dataset={corpus}",
         f"--workdir={workdir}",
+        f"--compilation_cache={corpus.parent / 'compiled'}",
         "--store_tokens=30000",
         "--eval_tokens=3000",
         "--training_tokens=40000",

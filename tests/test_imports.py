@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "saejax"
-GROUND = {"errors", "files", "console", "machine", "metrics_log", "checkpoint"}
+GROUND = {"errors", "files", "console", "machine", "metrics_log", "checkpoint", "compilation"}
 # Each room, and the rooms it may import from (the ground floor is open to all).
 ROOMS = {
     "lm": set(),
@@ -21,11 +21,12 @@ ROOMS = {
     "interop": {"sae"},
     "reference": set(),
     "comparison": {"reference", "training", "evaluation", "activations", "sae", "lm"},
+    "planning": {"lm", "sae", "activations", "training", "evaluation"},
     "workdir": set(),
     "config": set(),
     "flags": {"config"},
     "tasks": {
-        *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison"),
+        *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison", "planning"),
         *("workdir", "config", "flags"),
     },
 }

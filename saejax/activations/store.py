@@ -19,6 +19,7 @@ from saejax import files
 from saejax.errors import InputError
 
 CHUNK_BYTES = 4 * 2**20
+CHUNKS_A_GROUP = 64  # that are shuffled together
 _WRITES_IN_FLIGHT = 4
 
 
@@ -143,7 +144,7 @@ class StoredActivations:
     those of the next group while this one is used.
     """
 
-    def __init__(self, directory: Path, *, batch_size: int, seed: int, chunks_a_group: int = 64):
+    def __init__(self, directory: Path, *, batch_size: int, seed: int, chunks_a_group: int = CHUNKS_A_GROUP):
         """Opens a complete store.
 
         Args:

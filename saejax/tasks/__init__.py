@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 
+from saejax import compilation, console, files
 from saejax import config as config_lib
-from saejax import console, files
 from saejax import flags as flags_lib
 from saejax.config import Config
+from saejax.errors import InputError
 from saejax.tasks import check, publish
 from saejax.workdir import Workdir
 
@@ -23,7 +24,13 @@ def run(config: Config) -> None:
     for task in config_lib.TASKS[: config_lib.TASKS.index(order[-1]) + 1]:
         if task in order or task != "pretrain" or config.model == "lm":
             workdir.check(task, config_lib.settings_of(config, task))
+    _use_cache(config)
     check.all_flags(config, workdir, order)
+    if config.plan:
+        from saejax.tasks import plan  # which needs the libraries of every task
+
+        plan.run(config, workdir, order)
+        return
     with workdir.locked():
         files.write_text(workdir.path / "flags.txt", flags_lib.to_flagfile(config))
         for task in order:
@@ -38,3 +45,14 @@ def run(config: Config) -> None:
                 facts.update(module.do(config, workdir))
         if config.push_to_hub:
             publish.push(config, workdir)
+
+
+def _use_cache(config: Config) -> None:
+    """Compiles with the cache; a folder that nobody asked for by name, as in a home that is read-only, is done without."""
+    try:
+        compilation.use_cache(config.compilation_cache)
+    except InputError as error:
+        if config.compilation_cache != Config.compilation_cache:
+            raise
+        console.log(str(error))
+        compilation.use_cache("")

@@ -19,7 +19,7 @@ from saejax.training.grid import Group
 from saejax.training.step import TrainState
 from saejax.workdir import Workdir
 
-DENSITY_ROWS = 65_536
+DENSITY_ROWS, DENSITY_BATCH = 65_536, 4096
 
 
 def members(
@@ -75,12 +75,13 @@ def _export(
     saelens.save(workdir.path / "saes" / about.name, sae, metadata=metadata, density_F=_density(sae, rows_NxD))
 
 
-def _density(sae: InferenceSAE, rows_NxD: np.ndarray, batch: int = 4096) -> np.ndarray:
+def _density(sae: InferenceSAE, rows_NxD: np.ndarray, batch: int = DENSITY_BATCH) -> np.ndarray:
     """Share of rows on which each latent fires, float64 [F]."""
     batches = [rows_NxD[i : i + batch] for i in range(0, len(rows_NxD), batch)]
-    return sum(np.asarray(_count_fired(sae, rows), np.float64) for rows in batches) / len(rows_NxD)
+    return sum(np.asarray(count_fired(sae, rows), np.float64) for rows in batches) / len(rows_NxD)
 
 
 @jax.jit
-def _count_fired(sae: InferenceSAE, x_BxD: jax.Array) -> jax.Array:
+def count_fired(sae: InferenceSAE, x_BxD: jax.Array) -> jax.Array:
+    """On how many rows each latent fires, int [F]."""
     return jnp.sum(sae.encode(x_BxD.astype(jnp.float32)) > 0, axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,13 @@ from saejax.checkpoint import Checkpoints
 from saejax.config import Config
 from saejax.errors import InputError
 from saejax.evaluation import downstream
-from saejax.lm import tokenizer, weights
+from saejax.lm import gpt2, tokenizer, weights
 from saejax.lm.gpt2 import GPT2Config
 from saejax.sae.base import Params, SparseAutoencoder
 from saejax.tasks import export, inputs, sweep, tracking, train
 from saejax.training import loop
 from saejax.training.end_to_end import end_to_end
-from saejax.training.ensemble import ensemble
+from saejax.training.ensemble import Ensemble, ensemble
 from saejax.training.grid import Group
 from saejax.training.schedules import Schedules
 from saejax.workdir import Workdir
@@ -33,6 +34,48 @@ def do(config: Config, workdir: Workdir) -> dict:
     sources = train.stores(config, workdir)
     scales = {hook: train.scale(config, source) for hook, source in sources.items()}
     starts = _trained(config, workdir, sweep.grid(config, lm))
+    steps = n_steps(config)
+    ensembles = spliced(config, lm, params, special, scales, starts)
+    windows = inputs.windows(config, workdir)["train"]
+    n_windows = batch_windows(config)
+    text = TokenBatches(windows.tokens_NxL, batch_windows=n_windows, seed=config.shuffle_seed)
+    start = time.monotonic()
+    trained = loop.train(
+        ensembles,
+        {hook: text for hook in inputs.hooks(config)},
+        batch_size=n_windows * config.context_size,
+        scales={hook: 1.0 for hook in sources},
+        b_dec={hook: jnp.zeros(source.width) for hook, source in sources.items()},
+        rhythm=loop.Rhythm(steps, config.log_every_steps, config.checkpoint_every_steps),
+        checkpoint_directory=workdir.path / "checkpoints_finetune",
+        metrics_path=workdir.path / "metrics.jsonl",
+        mirror=tracking.mirror(config, workdir),
+        task="finetune",
+    )
+    seconds = time.monotonic() - start
+    export.members(config, workdir, ensembles, trained.states, sources, scales)
+    n_members = sum(len(e.group.members) for e in ensembles)
+    rows = n_members * trained.steps_done * n_windows * config.context_size
+    return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
+
+
+def spliced(
+    config: Config,
+    lm: GPT2Config,
+    params: gpt2.Params,
+    special: int | None,
+    scales: Mapping[str, float],
+    starts: Sequence[Params],
+) -> list[Ensemble]:
+    """The sweep's ensembles with the end-to-end loss, which read windows of tokens.
+
+    Args:
+      config: the flags.
+      lm, params: the GPT-2.
+      special: the token whose rows are left out, as each window's first is; None for none.
+      scales: {hook_name: factor on the rows}.
+      starts: each ensemble's parameters, with a leading axis M.
+    """
     options = sweep.step_options(config)
     steps = n_steps(config)
     options = options._replace(
@@ -63,27 +106,7 @@ def do(config: Config, workdir: Workdir) -> dict:
                 constants=params,
             )
         )
-    windows = inputs.windows(config, workdir)["train"]
-    batch_windows = _batch_windows(config)
-    text = TokenBatches(windows.tokens_NxL, batch_windows=batch_windows, seed=config.shuffle_seed)
-    start = time.monotonic()
-    states, steps_done = loop.train(
-        ensembles,
-        {hook: text for hook in inputs.hooks(config)},
-        batch_size=batch_windows * config.context_size,
-        scales={hook: 1.0 for hook in sources},
-        b_dec={hook: jnp.zeros(source.width) for hook, source in sources.items()},
-        rhythm=loop.Rhythm(steps, config.log_every_steps, config.checkpoint_every_steps),
-        checkpoint_directory=workdir.path / "checkpoints_finetune",
-        metrics_path=workdir.path / "metrics.jsonl",
-        mirror=tracking.mirror(config, workdir),
-        task="finetune",
-    )
-    seconds = time.monotonic() - start
-    export.members(config, workdir, ensembles, states, sources, scales)
-    n_members = sum(len(e.group.members) for e in ensembles)
-    rows = n_members * steps_done * batch_windows * config.context_size
-    return {"steps": steps, "members": n_members, "member_rows_per_second": round(rows / seconds)}
+    return ensembles
 
 
 def _held_to_the_model(splice: downstream.Splice, config: Config):
@@ -103,7 +126,7 @@ def missing(config: Config, workdir: Workdir) -> list[str]:
 
 def n_steps(config: Config) -> int:
     """Updates in all."""
-    batch_tokens = _batch_windows(config) * config.context_size
+    batch_tokens = batch_windows(config) * config.context_size
     if config.finetune_tokens < batch_tokens:
         raise InputError(
             f"--finetune_tokens={config.finetune_tokens}: less than one step of {batch_tokens} tokens "
@@ -112,7 +135,8 @@ def n_steps(config: Config) -> int:
     return config.finetune_tokens // batch_tokens
 
 
-def _batch_windows(config: Config) -> int:
+def batch_windows(config: Config) -> int:
+    """Windows a step."""
     return max(1, config.finetune_batch_size // config.context_size)
 
 

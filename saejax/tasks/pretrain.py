@@ -32,10 +32,10 @@ def do(config: Config, workdir: Workdir) -> dict:
         )
     bpe = tokenizer.load(folder)
     lm = inputs.lm_from_flags(config, bpe.get_vocab_size())
-    recipe = _recipe(config)
+    how = recipe(config)
     params = pretrain.train(
         lm,
-        recipe,
+        how,
         train_NxL,
         held_out_NxL,
         checkpoint_directory=folder / "checkpoints",
@@ -53,7 +53,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     shutil.rmtree(partial, ignore_errors=True)
     weights.save(partial, lm, params, end_of_text_token=bpe.token_to_id(weights.END_OF_TEXT))
     tokenizer.save(bpe, partial, config.context_size)
-    files.write_text(partial / "README.md", model_card.text(config.dataset, lm, recipe, splits, losses))
+    files.write_text(partial / "README.md", model_card.text(config.dataset, lm, how, splits, losses))
     shutil.rmtree(workdir.path / "lm", ignore_errors=True)  # there only if the run was killed before it was recorded
     partial.rename(workdir.path / "lm")
     return {"losses": losses, "text": {name: split.fingerprint for name, split in splits.items()}}
@@ -66,21 +66,22 @@ def missing(config: Config, workdir: Workdir) -> list[str]:
 
 def check(config: Config) -> None:
     """Raises InputError for a training that cannot be."""
-    recipe = _recipe(config)
+    how = recipe(config)
     if config.lm_n_embd % config.lm_n_head:
         raise InputError(f"--lm_n_head={config.lm_n_head}: must divide --lm_n_embd={config.lm_n_embd}; choose another")
     if config.lm_batch_size < config.context_size:
         raise InputError(
             f"--lm_batch_size={config.lm_batch_size}: less than one window of --context_size={config.context_size}"
         )
-    if recipe.warm_up_steps >= recipe.n_steps:
+    if how.warm_up_steps >= how.n_steps:
         raise InputError(
-            f"--lm_warm_up_steps={recipe.warm_up_steps}: --lm_tokens={config.lm_tokens} are only {recipe.n_steps} steps of "
+            f"--lm_warm_up_steps={how.warm_up_steps}: --lm_tokens={config.lm_tokens} are only {how.n_steps} steps of "
             f"--lm_batch_size={config.lm_batch_size}; lower it"
         )
 
 
-def _recipe(config: Config) -> pretrain.Recipe:
+def recipe(config: Config) -> pretrain.Recipe:
+    """How the flags say that the model is trained."""
     batch_windows = max(1, config.lm_batch_size // config.context_size)
     return pretrain.Recipe(
         n_steps=max(1, config.lm_tokens // (batch_windows * config.context_size)),

@@ -41,7 +41,7 @@ def do(config: Config, workdir: Workdir) -> dict:
     ]
     rhythm = sweep.rhythm(config)
     start = time.monotonic()
-    states, steps_done = loop.train(
+    trained = loop.train(
         ensembles,
         sources,
         batch_size=config.batch_size,
@@ -53,13 +53,14 @@ def do(config: Config, workdir: Workdir) -> dict:
         mirror=tracking.mirror(config, workdir),
     )
     seconds = time.monotonic() - start
-    export.members(config, workdir, ensembles, states, sources, scales)
+    export.members(config, workdir, ensembles, trained.states, sources, scales)
     n_members = sum(len(e.group.members) for e in ensembles)
     return {
         "steps": rhythm.n_steps,
         "members": n_members,
         "groups": len(ensembles),
-        "member_rows_per_second": round(n_members * steps_done * config.batch_size / seconds),
+        "member_rows_per_second": round(n_members * trained.steps_done * config.batch_size / seconds),
+        "seconds_to_first_step": trained.seconds_to_first_step,
     }
 
 

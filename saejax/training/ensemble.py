@@ -43,8 +43,9 @@ class Ensemble(NamedTuple):
       hparams: float32 [M] (int32 for k), by name.
       init: (b_dec_E) -> TrainState with a leading axis M.
       steps: (state, inputs) -> (state, metrics [S, M] by name): S updates of all members on the same rows. The state is
-      donated. resample: (state, inputs, window_steps) -> (state, resampled latents [M]): dead latents made anew. The state is
-      donated.
+        donated.
+      resample: (state, inputs, window_steps) -> (state, resampled latents [M]): dead latents made anew. The state is donated.
+      compile: (state, inputs) -> the program of `steps` for arguments of such shapes, which `steps` finds ready from then on.
     """
 
     group: Group
@@ -53,6 +54,7 @@ class Ensemble(NamedTuple):
     init: Callable[[jax.Array], TrainState]
     steps: Callable[[TrainState, Inputs], tuple[TrainState, Metrics]]
     resample: Callable[[TrainState, Inputs, int], tuple[TrainState, jax.Array]]
+    compile: Callable[[TrainState, Inputs], jax.stages.Compiled]
 
 
 def ensemble(
@@ -124,6 +126,7 @@ def ensemble(
         jax.jit(init),
         lambda state, inputs: compiled(state, hparams, inputs, constants),
         lambda state, inputs, window_steps: resampling(state, hparams, inputs, window_steps),
+        lambda state, inputs: compiled.lower(state, hparams, inputs, constants).compile(),
     )
 
 

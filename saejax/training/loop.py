@@ -1,14 +1,16 @@
 """The host loop: one pass over the data feeds every ensemble; metrics are read a dispatch late.
 
-Rows of the next dispatch are read by a thread while the device works. Checkpoints hold the state of all ensembles; since rows
+Rows of the next dispatch are read by a thread while the device works; the first ones are read while all ensembles are compiled,
+at once. Checkpoints hold the state of all ensembles; since rows
 are a function of the step and dispatches end at fixed steps, a resumed run is bit for bit the run that never stopped.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from saejax import console
+from saejax import console, machine
 from saejax.checkpoint import Checkpoints
 from saejax.errors import InputError
 from saejax.metrics_log import MetricsLog, Mirror
@@ -82,6 +84,21 @@ class Rhythm(NamedTuple):
         return min(length, next_stop - step, self.n_steps - step)
 
 
+class Trained(NamedTuple):
+    """What a training ends with.
+
+    Attributes:
+      states: each ensemble's, with a leading axis M.
+      steps_done: by this process.
+      seconds_to_first_step: from the start of the process to the end of the first step, taken as one of the first dispatch's
+        equal parts; None where none was left to make.
+    """
+
+    states: list[TrainState]
+    steps_done: int
+    seconds_to_first_step: float | None
+
+
 def train(
     ensembles: Sequence[Ensemble],
     sources: Mapping[str, ActivationSource],
@@ -94,7 +111,7 @@ def train(
     metrics_path: Path,
     mirror: Mirror | None = None,
     task: str = "train",
-) -> tuple[list[TrainState], int]:
+) -> Trained:
     """Trains all ensembles to the end, going on from the newest checkpoint if there is one.
 
     Args:
@@ -108,9 +125,6 @@ def train(
       mirror: called with each line of metrics, to show it elsewhere too.
       task: the name that progress and metrics go by.
 
-    Returns:
-      (each ensemble's final state, with a leading axis M; the steps that this process made).
-
     Raises:
       InputError: a loss that is not finite; it names step and member, and the last good checkpoint stays.
     """
@@ -119,27 +133,25 @@ def train(
     bytes_a_step = sum(2 * batch_size * source.width for source in sources.values())
     length = rhythm.dispatch(bytes_a_step)
     with Checkpoints(checkpoint_directory) as checkpoints, ThreadPoolExecutor(1) as reader:
-        start = checkpoints.latest_step or 0
+        start = step = checkpoints.latest_step or 0
+
+        def read_rows(step: int, n: int) -> dict[str, np.ndarray]:
+            return {hook: source.batches(step, n) for hook, source in sources.items()}
+
+        def inputs(e: Ensemble, rows: Mapping[str, Any]) -> Inputs:
+            read, target = e.group.sites.hook_name, e.group.sites.target
+            return Inputs(rows[read], rows[target] if target else None, scaled[read], scaled[target or read])
+
+        upcoming = reader.submit(read_rows, step, rhythm.steps_from(step, length)) if step < rhythm.n_steps else None
+        states = _compiled_and_begun(ensembles, starts, inputs, upcoming, checkpoints)
         if start:
-            states = checkpoints.restore(start, [jax.eval_shape(e.init, b) for e, b in zip(ensembles, starts)])
             console.log(f"{task}: going on from step {start:,}")
-        else:
-            states = [e.init(b) for e, b in zip(ensembles, starts)]
         with (
             MetricsLog(metrics_path, task, start, mirror) as metrics,
             console.progress(task, rhythm.n_steps * batch_size, "rows", start * batch_size) as advance,
         ):
             reading = _Reading(ensembles, metrics, checkpoints, advance, rhythm, batch_size, task)
 
-            def read_rows(step: int, n: int) -> dict[str, np.ndarray]:
-                return {hook: source.batches(step, n) for hook, source in sources.items()}
-
-            def inputs(e: Ensemble, rows: Mapping[str, jax.Array]) -> Inputs:
-                read, target = e.group.sites.hook_name, e.group.sites.target
-                return Inputs(rows[read], rows[target] if target else None, scaled[read], scaled[target or read])
-
-            step = start
-            upcoming = reader.submit(read_rows, step, rhythm.steps_from(step, length)) if step < rhythm.n_steps else None
             while step < rhythm.n_steps:
                 rows = {hook: jnp.asarray(x_SxBxD) for hook, x_SxBxD in upcoming.result().items()}
                 n = rhythm.steps_from(step, length)
@@ -164,7 +176,31 @@ def train(
                     reading.check_parameters(states, step)
                     metrics.flush()
                     checkpoints.save(step, states)
-    return states, rhythm.n_steps - start
+    return Trained(states, rhythm.n_steps - start, reading.seconds_to_first_step)
+
+
+def _compiled_and_begun(
+    ensembles: Sequence[Ensemble],
+    starts: Sequence[jax.Array],
+    inputs: Callable[[Ensemble, Mapping[str, Any]], Inputs],
+    first_rows: Future[dict[str, np.ndarray]] | None,
+    checkpoints: Checkpoints,
+) -> list[TrainState]:
+    """Each ensemble's state to go on from; meanwhile, the programs of all are compiled, as many at once as there are cores."""
+    templates = [jax.eval_shape(e.init, b) for e, b in zip(ensembles, starts)]
+
+    def compile_steps(e: Ensemble, template: TrainState) -> None:
+        rows = {hook: jax.ShapeDtypeStruct(x.shape, x.dtype) for hook, x in first_rows.result().items()}
+        e.compile(template, inputs(e, rows))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        fresh = not checkpoints.latest_step
+        begun = [pool.submit(e.init, b) for e, b in zip(ensembles, starts)] if fresh else []
+        compiled = [pool.submit(compile_steps, e, t) for e, t in zip(ensembles, templates)] if first_rows else []
+        states = [f.result() for f in begun] if fresh else checkpoints.restore(checkpoints.latest_step, templates)
+        for program in compiled:
+            program.result()
+    return states
 
 
 @jax.jit
@@ -187,6 +223,8 @@ class _Reading:
         self._collected: list[list[dict[str, np.ndarray]]] = [[] for _ in ensembles]
         self._resampled = self._none_resampled()
         self.pending: tuple[int, int, list[dict[str, jax.Array]]] | None = None
+        self._seconds_before = machine.seconds_since_start()
+        self.seconds_to_first_step: float | None = None
 
     def read_pending(self) -> None:
         """Reads the dispatch `pending`: (the step after it, its steps, each ensemble's metrics [S, M])."""
@@ -199,6 +237,9 @@ class _Reading:
             self._check(e, host["loss"], step - n)
             collected.append(host)
             fvus.append(host["fvu"][-1])
+        if self.seconds_to_first_step is None:
+            before = self._seconds_before
+            self.seconds_to_first_step = round(before + (machine.seconds_since_start() - before) / n, 2)
         self._advance(n * self._batch_size, f"{self._n_members} SAEs, mean FVU {np.concatenate(fvus).mean():.3f}")
         if step % self._rhythm.log_every == 0 or step == self._rhythm.n_steps:
             self._write(step)

@@ -49,7 +49,7 @@ def make_ensembles(n_steps, architectures=("relu", "topk")):
 
 def train(folder, *, stop_at=None, n_steps=12, source=None, rhythm=None, architectures=("relu", "topk")):
     """Trains to `n_steps`; `stop_at` ends the host loop there, as a kill after that checkpoint would."""
-    states, _ = loop.train(
+    return loop.train(
         make_ensembles(n_steps, architectures),
         {"site": source or Rows()},
         batch_size=B,
@@ -58,8 +58,7 @@ def train(folder, *, stop_at=None, n_steps=12, source=None, rhythm=None, archite
         rhythm=rhythm or loop.Rhythm(stop_at or n_steps, log_every=2, checkpoint_every=4),
         checkpoint_directory=folder / "checkpoints",
         metrics_path=folder / "metrics.jsonl",
-    )
-    return states
+    ).states
 
 
 def assert_equal_trees(a, b):
@@ -166,3 +165,19 @@ def test_a_dispatch_divides_both_intervals_and_fits_the_buffer():
     assert rhythm.dispatch(1) == 30
     assert rhythm.dispatch(loop._DISPATCH_BYTES // 7) == 6
     assert rhythm.dispatch(loop._DISPATCH_BYTES * 2) == 1
+
+
+def test_what_compile_has_made_steps_finds_ready():
+    compiled = []
+    for e in make_ensembles(4):
+        state = e.init(jax.numpy.zeros(8))
+        rows = jax.numpy.zeros((4, B, 8), "bfloat16")
+        inputs = Inputs(rows, None, jax.numpy.float32(1), jax.numpy.float32(1))
+        program = e.compile(jax.eval_shape(e.init, jax.numpy.zeros(8)), jax.eval_shape(lambda i: i, inputs))
+        assert program.memory_analysis().temp_size_in_bytes > 0
+        compiled.append((e, state, inputs))
+    seen = []
+    jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **about: seen.append(event))
+    for e, state, inputs in compiled:
+        e.steps(state, inputs)
+    assert not [event for event in seen if "backend_compile" in event]

@@ -1,0 +1,1 @@
+"""What a run will take, before it runs: counts on paper, and the run's own programs timed for a moment."""
