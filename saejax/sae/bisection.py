@@ -43,7 +43,8 @@ def kth_largest_of_all(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
             found = [_count(block_bxF, _float(bits | (jnp.int32(digit) << shift))[None, None]) for digit in digits]
             return jnp.stack([count_b.sum() for count_b in found])
 
-        return bits | (jnp.sum(jax.lax.map(counts, blocks).sum(0) >= k) << shift)
+        totals = jax.lax.map(counts, blocks).sum(0)
+        return bits | (jnp.sum(totals >= k, dtype=jnp.int32) << shift)
 
     bits = one_pass(jnp.int32(0), [1], jnp.int32(_BITS - 1))
     return _float(jax.lax.fori_loop(0, _BITS // 2, lambda i, bits: one_pass(bits, [1, 2, 3], _BITS - 3 - 2 * i), bits))

@@ -31,6 +31,11 @@ def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dty
     return _centred(a_MxK, centre_K, b_KxN, dtype)
 
 
+def rounded(a: jax.Array, dtype: str) -> jax.Array:
+    """a in bfloat16, where that is the products' dtype; as it is otherwise."""
+    return a.astype(dtype) if dtype == "bfloat16" else a
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def recalled(
     value_MxN: jax.Array,
@@ -46,7 +51,7 @@ def recalled(
 
 def _recalled_forward(value_MxN, a_MxK, centre_K, b_KxN, bias_N, dtype):
     centred_MxK = a_MxK if centre_K is None else a_MxK - centre_K
-    return value_MxN, (centred_MxK.astype(dtype), b_KxN.astype(dtype), centre_K)
+    return value_MxN, (rounded(centred_MxK, dtype), rounded(b_KxN, dtype), centre_K)
 
 
 def _recalled_backward(dtype: str, saved, grad_MxN: jax.Array):
@@ -60,17 +65,17 @@ recalled.defvjp(_recalled_forward, _recalled_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
-    return _dot(a_MxK.astype(dtype), b_KxN.astype(dtype))
+    return _dot(rounded(a_MxK, dtype), rounded(b_KxN, dtype))
 
 
 def _forward(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str):
-    a_MxK, b_KxN = a_MxK.astype(dtype), b_KxN.astype(dtype)
+    a_MxK, b_KxN = rounded(a_MxK, dtype), rounded(b_KxN, dtype)
     return _dot(a_MxK, b_KxN), (a_MxK, b_KxN)
 
 
 def _backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.Array):
     a_MxK, b_KxN = operands
-    grad_MxN = grad_MxN.astype(dtype)
+    grad_MxN = rounded(grad_MxN, dtype)
     return _dot(grad_MxN, b_KxN.T), _contract_rows(a_MxK, grad_MxN)
 
 
@@ -79,7 +84,7 @@ _product.defvjp(_forward, _backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _centred(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
-    return _dot((a_MxK - centre_K).astype(dtype), b_KxN.astype(dtype))
+    return _dot(rounded(a_MxK - centre_K, dtype), rounded(b_KxN, dtype))
 
 
 def _centred_forward(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str):
@@ -88,7 +93,7 @@ def _centred_forward(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dt
 
 def _centred_backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.Array):
     to_a_MxK, to_b_KxN = _backward(dtype, operands, grad_MxN)
-    to_centre_K = -(grad_MxN.sum(0).astype(dtype) @ operands[1].T).astype(jnp.float32)
+    to_centre_K = -(rounded(grad_MxN.sum(0), dtype) @ operands[1].T).astype(grad_MxN.dtype)
     return to_a_MxK, to_centre_K, to_b_KxN  # where nothing needs the gradient of a, XLA drops its product
 
 
@@ -97,7 +102,9 @@ _centred.defvjp(_centred_forward, _centred_backward)
 
 @custom_vmap
 def _dot(a_MxK: jax.Array, b_KxN: jax.Array) -> jax.Array:
-    """a @ b of one dtype, float32."""
+    """a @ b of one dtype, with sums, and the result, of at least float32."""
+    if a_MxK.dtype != jnp.bfloat16:
+        return a_MxK @ b_KxN
     if platform().multiplies_bfloat16:
         return jnp.matmul(a_MxK, b_KxN, preferred_element_type=jnp.float32)
     return a_MxK.astype(jnp.float32) @ b_KxN.astype(jnp.float32)  # the same numbers

@@ -23,13 +23,14 @@ def keep_top_k(x_BxF: jax.Array, k: jax.Array, k_max: int = 0) -> jax.Array:
       k_max: a static bound of k, where there is one: a TPU then chooses approximately.
 
     Returns:
-      float32 [B, F], at most k entries a row that are not 0 (but for coinciding values).
+      float [B, F], at most k entries a row that are not 0 (but for coinciding values).
     """
 
     def keep(values_BxF: jax.Array, k: jax.Array) -> jax.Array:
-        return jnp.where(values_BxF >= platform().kth_largest(values_BxF, k, k_max)[:, None], values_BxF, 0.0)
+        float32_BxF = values_BxF.astype(jnp.float32)
+        return jnp.where(float32_BxF >= platform().kth_largest(float32_BxF, k, k_max)[:, None], values_BxF, 0.0)
 
-    return _as_one_array(keep, jnp.maximum(x_BxF, 0.0).astype(jnp.float32), k)
+    return _as_one_array(keep, jnp.maximum(x_BxF, 0.0), k)
 
 
 @jax.custom_vjp
@@ -41,13 +42,14 @@ def keep_top_of_all(x_BxF: jax.Array, n: jax.Array) -> jax.Array:
       n: int32 scalar, may be traced and may differ between members of a `vmap`; 0 keeps nothing.
 
     Returns:
-      float32 [B, F], at most n entries that are not 0 (but for coinciding values).
+      float [B, F], at most n entries that are not 0 (but for coinciding values).
     """
 
     def keep(values_BxF: jax.Array, n: jax.Array) -> jax.Array:
-        return jnp.where(values_BxF >= platform().kth_largest_of_all(values_BxF, n), values_BxF, 0.0)
+        float32_BxF = values_BxF.astype(jnp.float32)
+        return jnp.where(float32_BxF >= platform().kth_largest_of_all(float32_BxF, n), values_BxF, 0.0)
 
-    return _as_one_array(keep, jnp.maximum(x_BxF, 0.0).astype(jnp.float32), n)
+    return _as_one_array(keep, jnp.maximum(x_BxF, 0.0), n)
 
 
 @jax.custom_vjp
@@ -59,7 +61,7 @@ def keep_group_max(x_BxF: jax.Array, k: jax.Array) -> jax.Array:
       k: int scalar that divides F; may be traced and may differ between members of a `vmap`.
 
     Returns:
-      float32 [B, F], at most k entries a row that are not 0 (but for coinciding values).
+      float [B, F], at most k entries a row that are not 0 (but for coinciding values).
     """
     F = x_BxF.shape[1]
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from saejax.sae.places import Places, places_of
 from saejax.sae.platform import platform
+from saejax.sae.products import rounded
 from saejax.sae.selection import keep_top_of_all
 
 # What a row's latent costs beside a product over all of them, measured on two CPU cores: sorting it, and D multiply-adds of
@@ -68,7 +69,7 @@ def decode(values: jax.Array, places: Places, W_FxE: jax.Array, n_rows: int, dty
       n_rows: B.
       dtype: "bfloat16" rounds values and W, and in the gradients the rows, to it.
     """
-    return platform().decode(values.astype(dtype), places, W_FxE.astype(dtype), n_rows)
+    return platform().decode(rounded(values, dtype), places, rounded(W_FxE, dtype), n_rows)
 
 
 def _decode_forward(values: jax.Array, places: Places, W_FxE: jax.Array, n_rows: int, dtype: str):
@@ -77,9 +78,9 @@ def _decode_forward(values: jax.Array, places: Places, W_FxE: jax.Array, n_rows:
 
 def _decode_backward(n_rows: int, dtype: str, saved, grad_BxE: jax.Array):
     values, places, W_FxE = saved
-    grad_BxE = grad_BxE.astype(dtype)
-    to_values = platform().pick(grad_BxE, W_FxE.astype(dtype), places)
-    return to_values, None, platform().accumulate(values.astype(dtype), places, grad_BxE, len(W_FxE))
+    grad_BxE = rounded(grad_BxE, dtype)
+    to_values = platform().pick(grad_BxE, rounded(W_FxE, dtype), places)
+    return to_values, None, platform().accumulate(rounded(values, dtype), places, grad_BxE, len(W_FxE))
 
 
 decode.defvjp(_decode_forward, _decode_backward)
@@ -113,11 +114,11 @@ def _encoded_forward(values, places, x_BxD, centre_D, W_DxF, b_F, dtype):
 
 def _encoded_backward(dtype: str, saved, grad: jax.Array):
     active, places, centred_BxD, centre_D, W_DxF = saved
-    grad, W_FxD, d_sae = jnp.where(active, grad, 0.0), W_DxF.T.astype(dtype), W_DxF.shape[1]
+    grad, W_FxD, d_sae = jnp.where(active, grad, 0.0), rounded(W_DxF.T, dtype), W_DxF.shape[1]
     to_b_F = by_latent(grad, places, d_sae)
-    to_W_FxD = platform().accumulate(grad.astype(dtype), places, centred_BxD.astype(dtype), d_sae)
-    to_centre_D = None if centre_D is None else -(to_b_F.astype(dtype) @ W_FxD).astype(jnp.float32)
-    to_x_BxD = platform().decode(grad.astype(dtype), places, W_FxD, len(centred_BxD))  # XLA drops it where nothing needs it
+    to_W_FxD = platform().accumulate(rounded(grad, dtype), places, rounded(centred_BxD, dtype), d_sae)
+    to_centre_D = None if centre_D is None else -(rounded(to_b_F, dtype) @ W_FxD).astype(jnp.float32)
+    to_x_BxD = platform().decode(rounded(grad, dtype), places, W_FxD, len(centred_BxD))  # XLA drops it where nothing needs it
     return None, None, to_x_BxD, to_centre_D, to_W_FxD.T, to_b_F
 
 
