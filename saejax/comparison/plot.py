@@ -38,7 +38,14 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
                 axis.plot([low, high], [i, i], color="black", lw=1, zorder=3)
                 behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
                 axis.annotate(
-                    text, (max(median, high), i), (5, 0), textcoords="offset points", va="center", fontsize=8, bbox=behind
+                    text,
+                    (max(median, high), i),
+                    (5, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8,
+                    bbox=behind,
+                    zorder=5,
                 )
             if floor is not None:
                 axis.axvline(floor, color="black", ls="--", lw=1, zorder=4)

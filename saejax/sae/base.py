@@ -84,9 +84,25 @@ class SparseAutoencoder(NamedTuple):
     remembered: tuple[str, ...] = ()
 
 
+@jax.custom_vjp
 def unit_rows(W_FxD: jax.Array) -> jax.Array:
     """Each row divided by its norm, the norm clamped to 1e-8 from below."""
-    return W_FxD / jnp.maximum(jnp.linalg.norm(W_FxD, axis=-1, keepdims=True), TINY)
+    return _unit_rows_forward(W_FxD)[0]
+
+
+def _unit_rows_forward(W_FxD: jax.Array):
+    norm_Fx1 = jnp.maximum(jnp.linalg.norm(W_FxD, axis=-1, keepdims=True), TINY)
+    unit_FxD = W_FxD / norm_Fx1
+    return unit_FxD, (unit_FxD, norm_Fx1)
+
+
+def _unit_rows_backward(saved, grad_FxD: jax.Array):
+    unit_FxD, norm_Fx1 = saved
+    along_Fx1 = jnp.sum(grad_FxD * unit_FxD, axis=-1, keepdims=True)
+    return ((grad_FxD - along_Fx1 * unit_FxD) / norm_Fx1,)
+
+
+unit_rows.defvjp(_unit_rows_forward, _unit_rows_backward)
 
 
 def random_unit_rows(key: jax.Array, n_rows: int, width: int) -> jax.Array:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from saejax.sae import sparse
 from saejax.sae.base import Params, random_unit_rows
 from saejax.sae.places import Places
-from saejax.sae.products import centred_product, product, recalled
+from saejax.sae.products import centred_product, product, recalled, transposed_product
 
 
 class Frame(NamedTuple):
@@ -99,3 +99,7 @@ class Frame(NamedTuple):
     def product(self, a_MxK: jax.Array, b_KxN: jax.Array) -> jax.Array:
         """a @ b in `dtype`, float32."""
         return product(a_MxK, b_KxN, self.dtype)
+
+    def transposed_product(self, a_MxK: jax.Array, b_NxK: jax.Array) -> jax.Array:
+        """a @ bᵀ in `dtype`, float32."""
+        return transposed_product(a_MxK, b_NxK, self.dtype)

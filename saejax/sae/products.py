@@ -26,6 +26,11 @@ def product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.A
     return _product(a_MxK, b_KxN, dtype)
 
 
+def transposed_product(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str = "float32") -> jax.Array:
+    """a @ bᵀ, float32 [M, N]; dtype as in `product`."""
+    return _transposed_product(a_MxK, b_NxK, dtype)
+
+
 def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
     """(a − centre) @ b, float32 [M, N]; dtype as in `product`."""
     return _centred(a_MxK, centre_K, b_KxN, dtype)
@@ -80,6 +85,25 @@ def _backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.A
 
 
 _product.defvjp(_forward, _backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _transposed_product(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str) -> jax.Array:
+    return _dot(rounded(a_MxK, dtype), rounded(b_NxK, dtype).T)
+
+
+def _transposed_forward(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str):
+    a_MxK, b_NxK = rounded(a_MxK, dtype), rounded(b_NxK, dtype)
+    return _dot(a_MxK, b_NxK.T), (a_MxK, b_NxK)
+
+
+def _transposed_backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.Array):
+    a_MxK, b_NxK = operands
+    grad_MxN = rounded(grad_MxN, dtype)
+    return _dot(grad_MxN, b_NxK), _contract_rows(grad_MxN, a_MxK)
+
+
+_transposed_product.defvjp(_transposed_forward, _transposed_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

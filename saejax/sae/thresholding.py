@@ -42,7 +42,7 @@ def thresholding(frame: Frame) -> SparseAutoencoder:
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
         squared_F = jnp.square(params["scale"])
-        pre_BxF = frame.product(x_BxD, unit_rows(params["W_dec"]).T) + params["b_enc"]
+        pre_BxF = frame.transposed_product(x_BxD, unit_rows(params["W_dec"])) + params["b_enc"]
         return squared_F * activation(pre_BxF / jnp.maximum(squared_F, TINY))
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:

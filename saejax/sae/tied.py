@@ -79,14 +79,17 @@ def tied(
             return x_BxD
         return ((x_BxD - centring.translation_D) @ centring.rotation_DxD.T) * centring.scale_D
 
-    def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        return rectified(frame.product(centre(x_BxD), dictionary(params).T) + params["b_enc"])
+    def encode_centred(params: Params, rows_FxD: jax.Array, centred_BxD: jax.Array) -> jax.Array:
+        return rectified(frame.transposed_product(centred_BxD, rows_FxD) + params["b_enc"])
 
-    def decode_centred(params: Params, f_BxF: jax.Array) -> jax.Array:
-        return frame.product(f_BxF, dictionary(params)) + params.get("b_dec", 0.0)
+    def decode_centred(params: Params, rows_FxD: jax.Array, f_BxF: jax.Array) -> jax.Array:
+        return frame.product(f_BxF, rows_FxD) + params.get("b_dec", 0.0)
+
+    def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
+        return encode_centred(params, dictionary(params), centre(x_BxD))
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
-        x_hat_BxD = decode_centred(params, f_BxF)
+        x_hat_BxD = decode_centred(params, dictionary(params), f_BxF)
         if centring is None:
             return x_hat_BxD
         return (x_hat_BxD / centring.scale_D) @ centring.rotation_DxD + centring.translation_D
@@ -94,9 +97,9 @@ def tied(
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxD: jax.Array, context: LossContext
     ) -> tuple[jax.Array, LossAux]:
-        centred_BxD = centre(x_BxD)
-        f_BxF = encode(params, hparams, x_BxD)
-        x_hat_BxD = decode_centred(params, f_BxF)
+        centred_BxD, rows_FxD = centre(x_BxD), dictionary(params)  # once: its gradients are added before they pass the norms
+        f_BxF = encode_centred(params, rows_FxD, centred_BxD)
+        x_hat_BxD = decode_centred(params, rows_FxD, f_BxF)
         l1 = jnp.sum(f_BxF.mean(0))
         l1_loss = hparams["l1_coefficient"] * l1
         total = jnp.mean(jnp.square(centred_BxD - x_hat_BxD)) + l1_loss + hparams["bias_decay"] * bias_norm(params["b_enc"])

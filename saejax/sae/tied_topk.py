@@ -37,7 +37,7 @@ def tied_topk(frame: Frame) -> SparseAutoencoder:
         return {"W_dec": random_unit_rows(key, frame.d_sae, frame.d_in)}
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        pre_BxF = frame.product(x_BxD, unit_rows(params["W_dec"]).T)
+        pre_BxF = frame.transposed_product(x_BxD, unit_rows(params["W_dec"]))
         return keep_top_k(pre_BxF, hparams["k"])
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:

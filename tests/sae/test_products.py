@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saejax.sae.frame import Frame
-from saejax.sae.products import centred_product, product, recalled
+from saejax.sae.products import centred_product, product, recalled, transposed_product
 from saejax.training.ensemble import Inputs, ensemble
 from saejax.training.grid import Group, Member, Sites
 from saejax.training.schedules import Schedules
@@ -66,13 +66,20 @@ def test_gradients_equal_numpy_where_members_share_rows(K, N, close):
         return jax.jit(jax.vmap(member))(centre, b, bias, g)
 
     plain = gradients(lambda a, centre, b, bias: product(a, b) + bias)
+    turned = gradients(lambda a, centre, b, bias: transposed_product(a, b.T) + bias)
     centred = gradients(lambda a, centre, b, bias: centred_product(a, centre, b) + bias)
     again = gradients(remembered)
     for m in range(2):
         shifted, to_a = oracle_a - oracle_c[m], oracle_g[m] @ oracle_b[m].T
-        for found, left, what in ((plain, oracle_a, "product"), (centred, shifted, "centred"), (again, shifted, "recalled")):
+        cases = (
+            (plain, oracle_a, "product"),
+            (turned, oracle_a, "transposed"),
+            (centred, shifted, "centred"),
+            (again, shifted, "recalled"),
+        )
+        for found, left, what in cases:
             close(found[0][m], left @ oracle_b[m] + oracle_bias[m], 1e-5, what)
             close(found[1][m], to_a, 1e-5, f"{what}: gradient to a")
             close(found[3][m], left.T @ oracle_g[m], 1e-5, f"{what}: gradient to b")
-            if what != "product":
+            if left is shifted:
                 close(found[2][m], -to_a.sum(0), 1e-5, f"{what}: gradient to the centre")
