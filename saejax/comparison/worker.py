@@ -67,7 +67,7 @@ class Worker:
     def _result(self, function: Callable, *arguments: Any) -> Any:
         try:
             return self._pool.submit(function, *arguments).result()
-        except Exception as error:
+        except Exception as error:  # another project's code may raise anything; our own goes through as it is
             if not self._foreign:
                 raise
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

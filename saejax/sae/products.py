@@ -21,21 +21,6 @@ from jax.custom_batching import custom_vmap
 from saejax.sae.platform import platform
 
 
-def product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
-    """a @ b, float32 [M, N]; with "bfloat16" the operands, forwards and backwards, are rounded to it first."""
-    return _product(a_MxK, b_KxN, dtype)
-
-
-def transposed_product(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str = "float32") -> jax.Array:
-    """a @ bᵀ, float32 [M, N]; dtype as in `product`."""
-    return _transposed_product(a_MxK, b_NxK, dtype)
-
-
-def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
-    """(a − centre) @ b, float32 [M, N]; dtype as in `product`."""
-    return _centred(a_MxK, centre_K, b_KxN, dtype)
-
-
 def rounded(a: jax.Array, dtype: str) -> jax.Array:
     """a in bfloat16, where that is the products' dtype; as it is otherwise."""
     return a.astype(dtype) if dtype == "bfloat16" else a
@@ -69,7 +54,8 @@ recalled.defvjp(_recalled_forward, _recalled_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
+def product(a_MxK: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
+    """a @ b, float32 [M, N]; with "bfloat16" the operands, forwards and backwards, are rounded to it first."""
     return _dot(rounded(a_MxK, dtype), rounded(b_KxN, dtype))
 
 
@@ -84,11 +70,12 @@ def _backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_MxN: jax.A
     return _dot(grad_MxN, b_KxN.T), _contract_rows(a_MxK, grad_MxN)
 
 
-_product.defvjp(_forward, _backward)
+product.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _transposed_product(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str) -> jax.Array:
+def transposed_product(a_MxK: jax.Array, b_NxK: jax.Array, dtype: str = "float32") -> jax.Array:
+    """a @ bᵀ, float32 [M, N]; dtype as in `product`."""
     return _dot(rounded(a_MxK, dtype), rounded(b_NxK, dtype).T)
 
 
@@ -103,11 +90,12 @@ def _transposed_backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad
     return _dot(grad_MxN, b_NxK), _contract_rows(grad_MxN, a_MxK)
 
 
-_transposed_product.defvjp(_transposed_forward, _transposed_backward)
+transposed_product.defvjp(_transposed_forward, _transposed_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _centred(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str) -> jax.Array:
+def centred_product(a_MxK: jax.Array, centre_K: jax.Array, b_KxN: jax.Array, dtype: str = "float32") -> jax.Array:
+    """(a − centre) @ b, float32 [M, N]; dtype as in `product`."""
     return _dot(rounded(a_MxK - centre_K, dtype), rounded(b_KxN, dtype))
 
 
@@ -121,7 +109,7 @@ def _centred_backward(dtype: str, operands: tuple[jax.Array, jax.Array], grad_Mx
     return to_a_MxK, to_centre_K, to_b_KxN  # where nothing needs the gradient of a, XLA drops its product
 
 
-_centred.defvjp(_centred_forward, _centred_backward)
+centred_product.defvjp(_centred_forward, _centred_backward)
 
 
 @custom_vmap

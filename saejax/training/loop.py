@@ -1,8 +1,8 @@
 """The host loop: one pass over the data feeds every ensemble; metrics are read a dispatch late.
 
 Rows of the next dispatch are read by a thread while the device works; the first ones are read while all ensembles are compiled,
-at once. Checkpoints hold the state of all ensembles; since rows
-are a function of the step and dispatches end at fixed steps, a resumed run is bit for bit the run that never stopped.
+at once. Checkpoints hold the state of all ensembles; since rows are a function of the step and dispatches end at fixed steps, a
+resumed run is bit for bit the run that never stopped.
 """
 
 from __future__ import annotations
