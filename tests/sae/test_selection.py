@@ -83,8 +83,8 @@ def test_top_k_by_groups_equals_sorting(F, k):
     np.testing.assert_array_equal(places, expected_places)
 
 
-def test_the_kth_largest_itself_is_kept_where_xla_would_make_it_again():
-    """Jitted behind a product and a sum, by members: a mask beside the values once missed entries here."""
+def test_the_kth_largest_itself_is_kept():
+    """Jitted behind a product and a sum, by members. What failed without `_as_one_array` is held by test_sparse's saelens cases."""
     x, W, b = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(96, 12), (2, 12, 160), (2, 160)]))
 
     @jax.jit
