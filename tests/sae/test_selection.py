@@ -84,7 +84,7 @@ def test_top_k_by_groups_equals_sorting(F, k):
 
 
 def test_the_kth_largest_itself_is_kept():
-    """Jitted behind a product and a sum, by members. What failed without `_as_one_array` is held by test_sparse's saelens cases."""
+    """Jitted behind a product and a sum, by members; test_sparse's saelens cases are what fails without `_as_one_array`."""
     x, W, b = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(96, 12), (2, 12, 160), (2, 160)]))
 
     @jax.jit
