@@ -105,6 +105,30 @@ def _unit_rows_backward(saved, grad_FxD: jax.Array):
 unit_rows.defvjp(_unit_rows_forward, _unit_rows_backward)
 
 
+def directions(W_FxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(W, 1 / its rows' norms [F]): what is made of their product has the gradient it has when made of `unit_rows(W)`.
+
+    The norms count as constant, and W's gradient loses its component along each row: the gradient of a function of W that does
+    not depend on the norms. So latents can carry the scale, and unit rows need not be made as an array.
+    """
+    scale_F = 1.0 / jnp.maximum(jnp.linalg.norm(W_FxD, axis=-1), TINY)
+    return _tangential(W_FxD, scale_F), jax.lax.stop_gradient(scale_F)
+
+
+@jax.custom_vjp
+def _tangential(W_FxD: jax.Array, scale_F: jax.Array) -> jax.Array:
+    return W_FxD
+
+
+def _tangential_backward(saved: tuple[jax.Array, jax.Array], grad_FxD: jax.Array):
+    W_FxD, scale_F = saved
+    along_F = jnp.sum(grad_FxD * W_FxD, axis=-1) * jnp.square(scale_F)
+    return grad_FxD - along_F[:, None] * W_FxD, jnp.zeros_like(scale_F)
+
+
+_tangential.defvjp(lambda W_FxD, scale_F: (W_FxD, (W_FxD, scale_F)), _tangential_backward)
+
+
 def random_unit_rows(key: jax.Array, n_rows: int, width: int) -> jax.Array:
     """float32 rows drawn uniformly from the unit sphere."""
     return unit_rows(jax.random.normal(key, (n_rows, width)))

@@ -25,6 +25,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    directions,
     firings,
     rectified,
     sum_of_squares,
@@ -96,9 +97,12 @@ def relu(frame: Frame, *, relu_form: str | Form = "bricken2023", ghost_gradients
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxE: jax.Array, context: LossContext
     ) -> tuple[jax.Array, LossAux]:
-        pre_BxF = frame.pre_activations(params, x_BxD)
-        f_BxF = rectified(pre_BxF)
-        y_hat_BxE = decode(params, f_BxF, x_BxD)
+        pre_BxF, scale_F = frame.pre_activations(params, x_BxD), jnp.ones(())
+        rows = used(params)
+        if form.decoder == "normalised":
+            rows["W_dec"], scale_F = directions(params["W_dec"])
+        f_BxF = rectified(pre_BxF * scale_F)  # times what its row of W_dec is divided by
+        y_hat_BxE = frame.decode(rows, f_BxF, x_BxD)
         weight_F = jnp.linalg.norm(params["W_dec"], axis=-1) ** form.l1_norm_power if form.l1_norm_power else 1.0
         if form.relative:
             squares_B = jnp.maximum(jnp.sum(jnp.square(y_BxE), axis=-1), TINY)
@@ -106,7 +110,7 @@ def relu(frame: Frame, *, relu_form: str | Form = "bricken2023", ghost_gradients
             l1 = jnp.sum(jnp.mean(f_BxF / jnp.sqrt(squares_B)[:, None], axis=0) * weight_F)
         else:
             reconstruction = sum_of_squares(y_BxE - y_hat_BxE) / (frame.width_out if form.mean else 1)
-            l1 = jnp.sum(f_BxF.mean(0) * weight_F)
+            l1 = jnp.sum(f_BxF.mean(0) / scale_F * weight_F)
         l1_loss = hparams["l1_coefficient"] * l1
         terms = {"l1": l1, "l1_loss": l1_loss}
         total = reconstruction + l1_loss + hparams["bias_decay"] * bias_norm(params["b_enc"])

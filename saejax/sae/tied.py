@@ -22,6 +22,7 @@ from saejax.sae.base import (
     LossContext,
     Params,
     SparseAutoencoder,
+    directions,
     firings,
     random_unit_rows,
     rectified,
@@ -79,14 +80,11 @@ def tied(
             return x_BxD
         return ((x_BxD - centring.translation_D) @ centring.rotation_DxD.T) * centring.scale_D
 
-    def encode_centred(params: Params, rows_FxD: jax.Array, centred_BxD: jax.Array) -> jax.Array:
-        return rectified(frame.transposed_product(centred_BxD, rows_FxD) + params["b_enc"])
-
     def decode_centred(params: Params, rows_FxD: jax.Array, f_BxF: jax.Array) -> jax.Array:
         return frame.product(f_BxF, rows_FxD) + params.get("b_dec", 0.0)
 
     def encode(params: Params, hparams: HParams, x_BxD: jax.Array) -> jax.Array:
-        return encode_centred(params, dictionary(params), centre(x_BxD))
+        return rectified(frame.transposed_product(centre(x_BxD), dictionary(params)) + params["b_enc"])
 
     def decode(params: Params, f_BxF: jax.Array, x_BxD: jax.Array) -> jax.Array:
         x_hat_BxD = decode_centred(params, dictionary(params), f_BxF)
@@ -97,13 +95,15 @@ def tied(
     def loss(
         params: Params, hparams: HParams, x_BxD: jax.Array, y_BxD: jax.Array, context: LossContext
     ) -> tuple[jax.Array, LossAux]:
-        centred_BxD, rows_FxD = centre(x_BxD), dictionary(params)  # once: its gradients are added before they pass the norms
-        f_BxF = encode_centred(params, rows_FxD, centred_BxD)
-        x_hat_BxD = decode_centred(params, rows_FxD, f_BxF)
-        l1 = jnp.sum(f_BxF.mean(0))
+        centred_BxD = centre(x_BxD)
+        rows_FxD, scale_F = directions(params["W_dec"]) if tied_normalise else (params["W_dec"], jnp.ones(()))
+        pre_BxF = frame.transposed_product(centred_BxD, rows_FxD) * scale_F + params["b_enc"]
+        scaled_BxF = rectified(pre_BxF * scale_F)  # f, times what its row of W_dec is divided by
+        x_hat_BxD = decode_centred(params, rows_FxD, scaled_BxF)
+        l1 = jnp.sum(scaled_BxF.mean(0) / scale_F)
         l1_loss = hparams["l1_coefficient"] * l1
         total = jnp.mean(jnp.square(centred_BxD - x_hat_BxD)) + l1_loss + hparams["bias_decay"] * bias_norm(params["b_enc"])
-        return total, summary(centred_BxD, x_hat_BxD, firings(f_BxF), l1=l1, l1_loss=l1_loss)
+        return total, summary(centred_BxD, x_hat_BxD, firings(scaled_BxF), l1=l1, l1_loss=l1_loss)
 
     def export(params: Params, hparams: HParams) -> InferenceSAE:
         W_dec_FxD = dictionary(params)
