@@ -111,8 +111,8 @@ def directions(W_FxD: jax.Array) -> tuple[jax.Array, jax.Array]:
     The norms count as constant, and W's gradient loses its component along each row: the gradient of a function of W that does
     not depend on the norms. So latents can carry the scale, and unit rows need not be made as an array.
     """
-    scale_F = 1.0 / jnp.maximum(jnp.linalg.norm(W_FxD, axis=-1), TINY)
-    return _tangential(W_FxD, scale_F), jax.lax.stop_gradient(scale_F)
+    scale_F = 1.0 / jnp.maximum(jnp.linalg.norm(jax.lax.stop_gradient(W_FxD), axis=-1), TINY)
+    return _tangential(W_FxD, scale_F), scale_F
 
 
 @jax.custom_vjp

@@ -86,8 +86,8 @@ def test_top_k_by_groups_equals_sorting(F, k):
 def test_the_kth_largest_itself_is_kept():
     """Jitted behind a product and a sum, by members.
 
-    XLA has made such values twice, in two orders of sums, in test_sparse's saelens cases as they once were compiled; that is why
-    there is `_as_one_array`. No small program in which it does so today is known, so this cannot show that it is needed.
+    XLA has made such values twice, in two orders of sums, in test_sparse's saelens cases as they once were compiled; hence
+    `_as_one_array`. No small program in which it does so today is known, so this cannot show that it is needed.
     """
     x, W, b = (jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(96, 12), (2, 12, 160), (2, 160)]))
 
