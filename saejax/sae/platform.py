@@ -28,6 +28,8 @@ class Platform(NamedTuple):
       kth_largest_of_all: (values_BxF, k) -> float32 scalar.
       top_k: (x_BxF, k) -> the k largest of each row, falling, [B, k], and their places, int32 [B, k].
       multiplies_bfloat16: whether products take bfloat16 operands.
+      one_by_one: (rows, their width) -> whether an ensemble's members are updated one after the other, which costs a copy of
+        their state and keeps their latents in a cache.
       transposes_first: whether a product that contracts the first axis of its left operand is slower than a transpose.
     """
 
@@ -40,6 +42,7 @@ class Platform(NamedTuple):
     top_k: Callable[[jax.Array, int], tuple[jax.Array, jax.Array]]
     multiplies_bfloat16: bool
     transposes_first: bool
+    one_by_one: Callable[[int, int], bool]
 
 
 def platform() -> Platform:
@@ -59,6 +62,7 @@ def _cpu() -> Platform:
         jax.lax.top_k,
         multiplies_bfloat16=False,
         transposes_first=True,
+        one_by_one=lambda n_rows, width: n_rows >= 4 * width,
     )
 
 
@@ -76,6 +80,7 @@ def _gpu() -> Platform:
         grouped_top_k,
         multiplies_bfloat16=True,
         transposes_first=False,
+        one_by_one=lambda n_rows, width: False,
     )
 
 
@@ -91,6 +96,7 @@ def _tpu() -> Platform:
         _approximate_top_k,
         multiplies_bfloat16=True,
         transposes_first=False,
+        one_by_one=lambda n_rows, width: False,
     )
 
 

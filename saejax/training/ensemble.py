@@ -1,4 +1,4 @@
-"""A group of members as one compiled ensemble: `vmap` over hyper-parameters, `scan` over steps, state donated."""
+"""A group of members as one compiled ensemble: members by `vmap` (or `lax.map`), steps by `scan`, state donated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from saejax.sae.base import HParams, Params, SparseAutoencoder
+from saejax.sae.platform import platform
 from saejax.sae.registry import ARCHITECTURES
 from saejax.sae.scaling import normalize
 from saejax.training import step as step_lib
@@ -131,16 +132,19 @@ def ensemble(
 
 
 def _of_members(sae: SparseAutoencoder, options: StepOptions, n_members: int) -> Callable:
-    """`train_step` over a leading axis M of state and hyper-parameters.
+    """`train_step` over a leading axis M of state and hyper-parameters: all at once, or one after the other.
 
     A member by itself has no such axis while it is updated: XLA makes some arrays twice, with the axis and without.
     """
-    if n_members > 1:
-        return jax.vmap(step_lib.train_step(sae, options, "member"), in_axes=(0, 0, None, None), axis_name="member")
     alone = step_lib.train_step(sae, options)
+    together = jax.vmap(step_lib.train_step(sae, options, "member"), in_axes=(0, 0, None, None), axis_name="member")
 
     def update(state: TrainState, hparams: HParams, x_BxD: jax.Array, target: Any) -> tuple[TrainState, Metrics]:
-        return jax.tree.map(lambda a: a[None], alone(*member((state, hparams), 0), x_BxD, target))
+        if n_members == 1:
+            return jax.tree.map(lambda a: a[None], alone(*member((state, hparams), 0), x_BxD, target))
+        if platform().one_by_one(options.microbatch_size or x_BxD.shape[0], x_BxD.shape[-1]):
+            return jax.lax.map(lambda of_member: alone(*of_member, x_BxD, target), (state, hparams))
+        return together(state, hparams, x_BxD, target)
 
     return update
 
