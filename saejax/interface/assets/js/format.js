@@ -25,6 +25,8 @@ saejax.format = (() => {
     const hundredths = value * 100;
     return Math.abs(hundredths) >= 1e-4 || value === 0 ? `${number(hundredths, digits)}%` : `${number(hundredths, 2)}%`;
   };
+  // Round numbers, as at ticks, without the zeros: tick(8) = "8"
+  const tick = (value) => (Math.abs(value) >= 1e-4 || value === 0 ? minus(String(Number(value.toPrecision(3)))) : number(value, 1));
   const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
-  return { number, signed, count, percent, plural };
+  return { number, signed, count, percent, tick, plural };
 })();

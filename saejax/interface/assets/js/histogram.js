@@ -27,7 +27,7 @@ saejax.histogram = (() => {
       bars(picture, counts, (i) => x(edges[i]), 4, bottom);
       if (zero && edges[0] < 0) picture.append(svg("line", { class: "grid", x1: x(0), x2: x(0), y1: 0, y2: bottom }));
       const marks = scales.ticks(edges[0], edges[edges.length - 1], Math.max(2, width / 90));
-      chart.bottomAxis(picture, bottom, SIDE, width - SIDE, marks.map((v) => ({ at: x(v), text: format.number(v, 2) })));
+      chart.bottomAxis(picture, bottom, SIDE, width - SIDE, marks.map((v) => ({ at: x(v), text: format.tick(v) })));
     };
     return chart(label, height, draw).box;
   };

@@ -10,13 +10,14 @@ saejax.shell = (() => {
       el("li", {}, href ? el("a", { href }, text) : el("span", { "aria-current": "page" }, text)));
     const button = (text, label, action, more = "") =>
       el("button", { class: `button quiet ${more}`, type: "button", "aria-label": label, title: label, onclick: action }, text);
-    byId("bar").replaceChildren(
+    const parts = [
       el("a", { class: "brand", href: "index.html" }, "saejax"),
       el("nav", { "aria-label": "Where you are", class: "trail" }, el("ol", { class: "trail" }, places)),
-      live && el("a", { class: "button", href: live }, "Live"),
       button("◐", "Light or dark", theme.toggle),
       button("?", "Keys", keys.help, "wide"),
-    );
+    ];
+    if (live) parts.splice(2, 0, el("a", { class: "button", href: live }, "Live"));
+    byId("bar").replaceChildren(...parts);
   };
 
   // fail(error): said on the page, since a reader does not look at the console.
