@@ -6,7 +6,7 @@ Read in batches of rows, never the whole file: the examples of 24,576 latents ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from saejax.interface.shards import rounded
+from saejax.features.records import EXAMPLES_FILE
+from saejax.interface import shards
 
 ROWS_AT_ONCE = 8192
 CHANGES_A_NAT = 10_000  # loss changes are kept as whole numbers of 1e-4 nats: short, and finer than they are measured
-_LISTS = ("tokens", "activations", "loss_change", "fallen_tokens", "fallen_changes", "risen_tokens", "risen_changes")
 _NUMBERS = ("latent", "interval", "document", "position", "address", "peak")
 
 
@@ -26,7 +26,8 @@ class Examples(NamedTuple):
     """Those of one latent.
 
     Attributes:
-      columns: {name: a value an example}, as JSON; activations are [index, value, index, value, …] of those that are not 0.
+      columns: {name: a value an example}, as JSON; activations are [index, value, index, value, …] of those that are not 0,
+        changes of loss are None where there is none.
       fires_on: the tokens at the peaks of the top interval, the most frequent first.
     """
 
@@ -34,54 +35,46 @@ class Examples(NamedTuple):
     fires_on: list[int]
 
 
-def by_latent(path: Path) -> Iterator[tuple[int, Examples]]:
-    """(latent, its examples) of every latent that has any, in the file's order."""
+def by_latent(directory: Path) -> Iterator[tuple[int, Examples]]:
+    """(latent, its examples) of every latent of `features/<member>/` that has any, in order."""
     latent, rows = None, []
-    for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE):
-        columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _NUMBERS}
-        columns |= {name: _Lists(batch.column(name)) for name in _LISTS}
-        columns["source"] = batch.column("source").to_pylist()
-        for i, own in enumerate(columns["latent"].tolist()):
+    for batch in pq.ParquetFile(directory / EXAMPLES_FILE).iter_batches(ROWS_AT_ONCE):
+        columns = _columns(batch)
+        names = [name for name in columns if name != "latent"]
+        for i, own in enumerate(columns["latent"]):
             if own != latent and rows:
                 yield latent, _collect(rows)
                 rows = []
             latent = own
-            rows.append(_row(columns, i))
+            rows.append({name: columns[name][i] for name in names})
     if rows:
         yield latent, _collect(rows)
 
 
-class _Lists:
-    """A list column as one flat array and where each list starts."""
+def _columns(batch: pa.RecordBatch) -> dict[str, list]:
+    """A value an example of every column, numbers as short as they are shown: whole columns at once, which is what is fast."""
+    columns = {name: batch.column(name).to_pylist() for name in (*_NUMBERS, "source")}
+    columns["tokens"] = _lists(batch, "tokens", np.ndarray.tolist)
+    activations = _lists(batch, "activations", shards.rounded)
+    columns["activations"] = [[part for pair in enumerate(row) if pair[1] for part in pair] for row in activations]
+    columns["changes"] = _lists(batch, "loss_change", _changes)
+    for name, tokens, by in (("fallen", "fallen_tokens", "fallen_changes"), ("risen", "risen_tokens", "risen_changes")):
+        columns[name] = _lists(batch, tokens, np.ndarray.tolist)
+        columns[f"{name}_by"] = _lists(batch, by, lambda values: shards.rounded(values, 3))
+    return columns
 
-    def __init__(self, column: pa.ListArray):
-        self._values = column.values.to_numpy(zero_copy_only=False)  # nulls become NaN
-        self._offsets = column.offsets.to_numpy().tolist()
 
-    def __getitem__(self, i: int) -> np.ndarray:
-        return self._values[self._offsets[i] : self._offsets[i + 1]]
+def _lists(batch: pa.RecordBatch, name: str, convert: Callable[[np.ndarray], list]) -> list[list]:
+    column = batch.column(name)
+    offsets = column.offsets.to_pylist()
+    values = convert(column.values.to_numpy(zero_copy_only=False))  # nulls become NaN
+    return [values[start:stop] for start, stop in zip(offsets, offsets[1:])]
 
 
-def _row(columns: dict, i: int) -> dict:
-    activations = columns["activations"][i]
-    active = np.flatnonzero(activations)
-    pairs = [part for pair in zip(active.tolist(), rounded(activations[active])) for part in pair]
-    changes = np.nan_to_num(columns["loss_change"][i].astype(np.float64) * CHANGES_A_NAT)
-    return {
-        "interval": int(columns["interval"][i]),
-        "source": columns["source"][i] or "",
-        "document": int(columns["document"][i]),
-        "position": int(columns["position"][i]),
-        "address": int(columns["address"][i]),
-        "peak": int(columns["peak"][i]),
-        "tokens": columns["tokens"][i].tolist(),
-        "activations": pairs,
-        "changes": np.round(changes).astype(np.int64).tolist(),
-        "fallen": columns["fallen_tokens"][i].tolist(),
-        "fallen_by": rounded(columns["fallen_changes"][i], 3),
-        "risen": columns["risen_tokens"][i].tolist(),
-        "risen_by": rounded(columns["risen_changes"][i], 3),
-    }
+def _changes(nats: np.ndarray) -> list:
+    known = np.isfinite(nats)
+    whole = np.round(np.where(known, nats, 0.0).astype(np.float64) * CHANGES_A_NAT).astype(np.int64)
+    return whole.tolist() if known.all() else np.where(known, whole.astype(object), None).tolist()
 
 
 def _collect(rows: list[dict]) -> Examples:

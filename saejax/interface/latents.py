@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from saejax.features.records import LATENTS_FILE
 from saejax.interface import shards
 
 N_BOOSTED = 3  # in the table: the page has all
@@ -19,30 +20,31 @@ _INTEGERS = (
 )
 _NUMBERS = (
     *("density", "max_activation", "mean_activation", "decoder_norm", "encoder_norm", "encoder_decoder_cosine", "bias"),
-    *("label_precision", "label_recall", "quantiles", "histogram_edges", "logit_edges", "boosted_logits"),
+    *("label_precision", "label_recall", "quantiles", "interval_shares", "histogram_edges", "logit_edges", "boosted_logits"),
     *("suppressed_logits", "similar_cosines", "correlated_latent_r", "correlated_neuron_r", "aligned_neuron_cosines"),
 )
 _TEXTS = ("label", "label_kind")
 
 
-def pages(path: Path) -> Iterator[dict[str, Any]]:
-    """What the page of each latent shows of its own row, in order."""
+def pages(directory: Path) -> Iterator[dict[str, Any]]:
+    """What the page of each latent of `features/<member>/` shows of its own row, in order."""
     names = [*_INTEGERS, *_NUMBERS, *_TEXTS]
-    for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE, columns=names):
+    for batch in pq.ParquetFile(directory / LATENTS_FILE).iter_batches(ROWS_AT_ONCE, columns=names):
         columns = {name: batch.column(name).to_pylist() for name in (*_INTEGERS, *_TEXTS)}
         columns |= {name: _numbers(batch.column(name)) for name in _NUMBERS}
         for i in range(batch.num_rows):
             yield {name: columns[name][i] for name in names}
 
 
-def index(path: Path, fires_on: Sequence[Sequence[int]]) -> Iterator[dict[str, list]]:
+def index(directory: Path, fires_on: Sequence[Sequence[int]]) -> Iterator[dict[str, list]]:
     """Columns of the table and of the map, for one stretch of latents after the other.
 
     Args:
-      path: of latents.parquet.
+      directory: `features/<member>/`.
       fires_on: for every latent, tokens at the peaks of its top examples.
     """
-    table = pq.read_table(path, columns=["density", "max_activation", "label", "cluster", "x", "y", "boosted_tokens"])
+    names = ["density", "max_activation", "label", "cluster", "x", "y", "boosted_tokens"]
+    table = pq.read_table(directory / LATENTS_FILE, columns=names)
     for start in range(0, len(table), ROWS_AT_ONCE):
         part = table.slice(start, ROWS_AT_ONCE).combine_chunks()
         numbers = {name: shards.rounded(part.column(name)) for name in ("density", "max_activation", "x", "y")}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from saejax import __version__, console, files
+from saejax.features import records
 from saejax.interface import member, shards
 
 ASSETS = Path(__file__).parent / "assets"
@@ -48,7 +49,7 @@ def build(directory: Path, members: Sequence[Member], evaluation: Mapping[str, A
     _copy_pages(partial)
     data = partial / "data"
     folders = _folders([m.name for m in members if m.records])
-    n_latents = sum(files.read_json(m.records / "meta.json")["d_sae"] for m in members if m.records)
+    n_latents = sum(records.read_meta(m.records).d_sae for m in members if m.records)
     with console.progress("interface", n_latents, "latents") as advance:
         facts = {m.name: member.write(m.records, data, folders[m.name], advance) for m in members if m.records}
     sweep = {**about, "version": __version__, "members": [_row(m, folders, facts, evaluation) for m in members]}

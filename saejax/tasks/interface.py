@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from saejax import files
 from saejax.config import Config
 from saejax.errors import InputError
+from saejax.features import records
 from saejax.interface import site
 from saejax.lm import weights
 from saejax.tasks import inputs, members
@@ -15,7 +16,7 @@ from saejax.workdir import Workdir
 
 def check(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError where there are no features, and none will be collected."""
-    if "features" not in tasks and not any((workdir.path / "features").glob("*/meta.json")):
+    if "features" not in tasks and not records.members(workdir.path / "features"):
         raise InputError(f"--tasks=interface: {workdir.path} has no features/; add features to --tasks")
 
 
@@ -39,11 +40,12 @@ def missing(config: Config, workdir: Workdir) -> list[str]:
 
 
 def _members(config: Config, workdir: Workdir) -> list[site.Member]:
+    folder = workdir.path / "features"
+    collected = set(records.members(folder))
     found = []
     for about in members.listed(config, workdir, weights.load_config(inputs.model_directory(config, workdir))):
-        records = workdir.path / "features" / about.name
-        complete = (records / "meta.json").exists()
-        found.append(site.Member(about.name, about.family, about.label, records if complete else None))
+        own = folder / about.name if about.name in collected else None
+        found.append(site.Member(about.name, about.family, about.label, own))
     return found
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from saejax.features import records
+from saejax.features.schemas import EXAMPLES, LATENTS
 from saejax.lm import tokenizer, weights
 
-N_TOP, N_QUANTILES, N_LISTED = 8, 4, 10
+N_TOP, N_QUANTILES, N_LISTED, N_ROWS = 8, 4, 10, 990_000
 HOSTILE = (
     '</script><img src=x onerror="window.hurt=1">',
     "<svg/onload=window.hurt=1>",
@@ -70,11 +72,11 @@ def lists(values: np.ndarray) -> pa.ListArray:
     return pa.ListArray.from_arrays(np.arange(0, n * length + 1, length, dtype=np.int32), np.ascontiguousarray(values).ravel())
 
 
-def write(records: Path, n_latents: int, *, hostile: bool = False, n_each: int = 4, context: int = 32, seed: int = 0) -> Path:
+def write(directory: Path, n_latents: int, *, hostile: bool = False, n_each: int = 4, context: int = 32, seed: int = 0) -> Path:
     """Writes `features/<member>/` as saejax.features does; the last latent never fires.
 
     Args:
-      records: the folder.
+      directory: the folder.
       n_latents: how many.
       hostile: text of tokens that attack the page that shows them.
       n_each: examples of a quantile interval.
@@ -84,20 +86,31 @@ def write(records: Path, n_latents: int, *, hostile: bool = False, n_each: int =
     random = np.random.default_rng(seed)
     texts, escaped = (list(HOSTILE), [False] * len(HOSTILE)) if hostile else vocabulary()
     stream = random.integers(0, len(texts), 4000).astype(np.int32) if hostile else text_tokens()
-    records.mkdir(parents=True, exist_ok=True)
-    (records / "vocabulary.json").write_text(json.dumps({"tokens": texts, "escaped": escaped}))
+    directory.mkdir(parents=True, exist_ok=True)
+    records.write_vocabulary(directory, records.Vocabulary(texts, escaped))
     peaks_FxE, strength_F = _peaks(random, stream, n_latents, N_TOP + N_QUANTILES * n_each, context)
-    _write_latents(records, random, stream, peaks_FxE, strength_F, texts, escaped)
-    _write_examples(records, random, stream, peaks_FxE[:-1], strength_F, n_each, context, hostile)
-    _write_steering(records, random, stream, strength_F)
-    meta = {
-        **{"member": records.name, "d_sae": n_latents, "n_tokens": 1_000_000, "n_rows": 990_000, "n_documents": 12_345},
-        **{"model": {"name": "tiny", "n_layer": 4, "n_embd": 128, "vocab_size": len(texts)}, "map": "pca", "dtype": "float32"},
-        **{"reads": "blocks.2.hook_resid_post", "writes": "blocks.2.hook_resid_post", "architecture": "topk"},
-        **{"dataset": "<b>hostile</b>" if hostile else "pydocs", "context_size": 128, "seed": 0, "n_quantiles": N_QUANTILES},
-    }
-    (records / "meta.json").write_text(json.dumps(meta))
-    return records
+    _write_latents(directory, random, stream, peaks_FxE, strength_F, texts, escaped)
+    _write_examples(directory, random, stream, peaks_FxE[:-1], strength_F, n_each, context, hostile)
+    _write_steering(directory, random, stream, strength_F)
+    records.write_meta(directory, _meta(directory.name, n_latents, len(texts), "<b>hostile</b>" if hostile else "pydocs"))
+    return directory
+
+
+def _meta(name: str, n_latents: int, n_vocabulary: int, dataset: str) -> records.Meta:
+    site = "blocks.2.hook_resid_post"
+    model = {"name": "tiny", "n_layer": 4, "d_model": 128, "vocab_size": n_vocabulary}
+    return records.Meta(
+        **{"member": name, "architecture": "topk", "reads": site, "writes": site, "d_sae": n_latents, "model": model},
+        **{"dataset": dataset, "context_size": 128, "dtype": "float32", "seed": 0, "end_of_text": 0, "n_tokens": 1_000_000},
+        **{"n_rows": N_ROWS, "n_documents": 12_345, "n_correlation_rows": 65_536, "n_neuron_rows": 65_536},
+        **{"n_intervals": N_QUANTILES, "strengths": [-4.0, 0.0, 4.0, 8.0], "n_alive": n_latents - 1},
+        **{"n_labelled": n_latents // 2, "n_ablated": 100, "n_steered": 64, "logits": "direct", "map": "pca", "n_clusters": 9},
+        **{"evaluation": {}, "seconds": {"stream": 1.0}, "peak_memory_bytes": 1, "version": "0"},
+    )
+
+
+def _table(columns: dict, schema: pa.Schema) -> pa.Table:
+    return pa.table(columns).select(schema.names).cast(schema)
 
 
 def _peaks(random, stream, n_latents, n_examples, context):
@@ -109,7 +122,7 @@ def _peaks(random, stream, n_latents, n_examples, context):
     return np.clip(order[pick_FxE], context, len(stream) - context - 1), random.gamma(4, 2, n_latents) + 0.5
 
 
-def _write_latents(records, random, stream, peaks_FxE, strength_F, texts, escaped):
+def _write_latents(directory, random, stream, peaks_FxE, strength_F, texts, escaped):
     n = len(peaks_FxE)
     density_F = 10 ** random.normal(-2.7, 0.7, n).clip(-5.5, -0.3)
     density_F[-1] = 0
@@ -139,9 +152,10 @@ def _write_latents(records, random, stream, peaks_FxE, strength_F, texts, escape
     columns = {
         "latent": np.arange(n, dtype=np.int32),
         "density": density_F,
-        "n_active": (density_F * 990_000).astype(np.int64),
+        "n_active": (density_F * N_ROWS).astype(np.int64),
         "max_activation": (strength_F * alive_F).astype(np.float32),
         "mean_activation": (strength_F * alive_F / 3).astype(np.float32),
+        "interval_shares": lists(np.tile(np.float32([0.05, 0.15, 0.3, 0.5]), (n, 1))),
         "quantiles": lists((strength_F[:, None] * np.linspace(1, 0, N_QUANTILES + 1)).astype(np.float32)),
         "histogram_edges": lists(edges_FxH.astype(np.float32)),
         "histogram_counts": lists(counts_FxH.astype(np.int64)),
@@ -163,10 +177,10 @@ def _write_latents(records, random, stream, peaks_FxE, strength_F, texts, escape
         "label_recall": random.uniform(0.2, 1, n).astype(np.float32),
         **{"x": place_Fx2[:, 0].astype(np.float32), "y": place_Fx2[:, 1].astype(np.float32), "cluster": cluster_F},
     }
-    pq.write_table(pa.table(columns), records / "latents.parquet")
+    pq.write_table(_table(columns, LATENTS), directory / records.LATENTS_FILE)
 
 
-def _write_examples(records, random, stream, peaks_FxE, strength_F, n_each, context, hostile):
+def _write_examples(directory, random, stream, peaks_FxE, strength_F, n_each, context, hostile):
     n_latents, n_examples = peaks_FxE.shape
     interval_E = np.repeat(np.arange(N_QUANTILES + 1), [N_TOP] + [n_each] * N_QUANTILES).astype(np.int32)
     rank_E = np.concatenate([np.arange(N_TOP), *[np.arange(n_each)] * N_QUANTILES]).astype(np.int32)
@@ -193,17 +207,15 @@ def _write_examples(records, random, stream, peaks_FxE, strength_F, n_each, cont
         **{"fallen_tokens": lists(token_Nx5), "fallen_changes": lists(-np.sort(random.random((n, 5)).astype(np.float32) / 3))},
         **{"risen_tokens": lists(token_Nx5[:, ::-1]), "risen_changes": lists(np.sort(random.random((n, 5)) / 4)[:, ::-1])},
     }
-    pq.write_table(pa.table(columns), records / "examples.parquet", row_group_size=50_000)
+    pq.write_table(_table(columns, EXAMPLES), directory / records.EXAMPLES_FILE, row_group_size=50_000)
 
 
-def _write_steering(records, random, stream, strength_F, length: int = 16):
+def _write_steering(directory, random, stream, strength_F, length: int = 16):
     rows = []
     for latent in range(min(len(strength_F) - 1, 64)):
         start = int(random.integers(0, len(stream) - 200))
         for strength in (-4.0, 0.0, 4.0, 8.0):
-            shift = int(random.integers(0, 100))
-            rows.append({
-                **{"latent": latent, "prompt": "Returns the", "tokens": stream[start : start + 5].tolist(), "strength": strength},
-                "continuation": stream[start + 5 + shift : start + 5 + shift + length].tolist(),
-            })
-    pq.write_table(pa.Table.from_pylist(rows), records / "steering.parquet")
+            after = start + 5 + int(random.integers(0, 100))
+            continuation = stream[after : after + length].tolist()
+            rows.append(records.Steered(latent, strength, "Returns the", stream[start : start + 5].tolist(), continuation))
+    records.write_steering(directory, rows)
