@@ -135,7 +135,7 @@ def _write_latents(directory, random, stream, peaks_FxE, strength_F, texts, esca
     counts_FxH = random.poisson(shape_H * (density_F * 9e4)[:, None])
     logits = np.linspace(-3, 3, 41)
     token_F = stream[peaks_FxE[:, 0]]
-    words = [texts[t] if not escaped[t] else "" for t in token_F]
+    words = [texts[t].encode("utf-8", "replace").decode() if not escaped[t] else "" for t in token_F]  # as Parquet needs
     kinds = random.choice(["token", "after", ""], n, p=[0.5, 0.25, 0.25])
     label = [{"token": f"fires on `{w.strip()}`", "after": f"after `{w.strip()}`"}.get(k, "") for k, w in zip(kinds, words)]
     label[-1] = ""

@@ -21,7 +21,7 @@ saejax.intervals = (() => {
 
   // What is drawn thickest: not the largest change of all, beside which every other would vanish.
   const typical = (ones) => {
-    const sorted = ones.map(({ largest }) => largest).sort((a, b) => a - b);
+    const sorted = ones.map(({ largest }) => largest).filter((size) => size > 0).sort((a, b) => a - b);
     return sorted[Math.floor(0.75 * (sorted.length - 1))] ?? 0;
   };
 

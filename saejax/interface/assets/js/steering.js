@@ -2,10 +2,9 @@
 "use strict";
 
 saejax.steering = (() => {
-  const { el, token, format } = saejax;
+  const { el, format } = saejax;
 
-  const text = (ids, vocabulary) => el("span", { class: "token-text" }, ids.map((id) =>
-    token.fill(el("span", { class: "token", dir: "auto" }), vocabulary(id))));
+  const text = (ids, vocabulary) => saejax.tokenText.plain(ids.map(vocabulary));
 
   // steering(samples, vocabulary): a section, or nothing
   return (samples, vocabulary) => {

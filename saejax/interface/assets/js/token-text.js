@@ -5,6 +5,7 @@
 saejax.tokenText = (() => {
   const { el, token, format, tooltip } = saejax;
   const FEWEST = 0.04; // of the largest effect: smaller ones are not underlined
+  const LONGEST_WHOLE = 24; // characters
 
   // describe({token, activation, change}): the values of one token, in words.
   const describe = (item) => {
@@ -41,14 +42,28 @@ saejax.tokenText = (() => {
     next.focus();
   };
 
+  // Lines break before a token that starts with a space, not after that space; long ones break where they must.
+  const broken = (tokens, spans) => spans.flatMap((span, i) => {
+    const { text } = tokens[i];
+    if (!/^\s/.test(text) || text.length > LONGEST_WHOLE) return [span];
+    span.classList.add("whole");
+    return [el("wbr"), span];
+  });
+
+  // plain(tokens): running text without values
+  const plain = (tokens) => el("span", { class: "token-text" },
+    broken(tokens, tokens.map((one) => token.fill(el("span", { class: "token", dir: "auto" }), one))));
+
   // tokenText(items, {activation, change, peak, label}): items are {token, activation, change}, null where not known;
   // `activation` and `change` are the values drawn strongest; `peak` is the token drawn bold, where the Tab key arrives.
-  return (items, { activation = 0, change = 0, peak = -1, label = "" } = {}) => {
+  const tokenText = (items, { activation = 0, change = 0, peak = -1, label = "" } = {}) => {
     const scale = { activation, change, peak, start: Math.max(0, peak) };
+    const spans = items.map((item, i) => one(item, i, scale));
     const text = el("p", { class: "token-text", "aria-label": label || null, role: label ? "group" : null },
-      items.map((item, i) => one(item, i, scale)));
+      broken(items.map((item) => item.token), spans));
     text.addEventListener("keydown", move);
     tooltip.explain(text, ".token", (span) => describe(items[Number(span.dataset.i)]));
     return text;
   };
+  return Object.assign(tokenText, { plain });
 })();
