@@ -12,7 +12,7 @@ import os
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "compare")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "interface", "compare")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -24,6 +24,7 @@ SECTIONS_OF_TASK = {
     "train": ("text", "model", "extract", "sweep", "form", "train"),
     "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
     "evaluate": ("text", "model", "extract", "sweep", "form", "train", "finetune", "evaluate"),
+    "interface": (),  # it shows what is there, and is made again where that has changed
     "compare": ("text", "model", "pretrain", "extract", "sweep", "form", "train", "compare"),
 }
 SECTION_TITLES = {

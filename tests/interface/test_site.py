@@ -8,7 +8,7 @@ import re
 
 import pytest
 import synthetic
-from conftest import ABOUT, EVALUATION, MEMBER, build
+from made_up_site import ABOUT, EVALUATION, MEMBER, build
 
 from saejax.features import records
 from saejax.interface import site

@@ -40,6 +40,12 @@ saejax.example = (() => {
         el("tr", {}, el("th", { scope: "row" }, "loss change"), one.items.map(({ change }) =>
           el("td", { class: "number" }, change === null ? "–" : change ? format.signed(change, 2) : el("span", { class: "faint" }, "0")))))));
 
+  // The table is wider than its place: begin where the latent fires.
+  const showPeak = (more) => {
+    const [box, cell] = [more.querySelector(".values"), more.querySelector(".peak")];
+    box.scrollLeft = cell.offsetLeft - box.clientWidth / 2;
+  };
+
   const moved = (title, ids, by, vocabulary) => el("p", { class: "small moved" }, el("span", { class: "soft" }, title),
     ids.map((id, j) => el("span", { class: "pair" }, token.chip(vocabulary(id)), ` ${format.signed(by[j] * 100, 2)}%`)));
 
@@ -67,6 +73,7 @@ saejax.example = (() => {
         const open = more.hidden;
         if (open && !more.firstChild) more.append(details(one, vocabulary));
         more.hidden = !open;
+        if (open) showPeak(more);
         button.setAttribute("aria-expanded", String(open));
         if (long) holder.replaceChildren(open ? text(0, one.items.length) : text(from, to));
       } }, "+");

@@ -20,7 +20,7 @@ saejax.latentTable = (() => {
   const cell = (column, i, { index, vocabulary, folder }) => {
     switch (column.key) {
       case "latent": return el("a", { href: address.latent(folder, i), "data-latent": i }, String(i));
-      case "label": return index.label[i] ? el("span", {}, label(index.label[i])) : el("span", { class: "faint" }, "–");
+      case "label": return index.label[i] ? el("span", { class: "labelled" }, label(index.label[i])) : el("span", { class: "faint" }, "–");
       case "fires": return index.density[i] ? chips(index.fires[i], vocabulary) : el("span", { class: "faint" }, "never fires");
       case "boosted": return chips(index.boosted[i], vocabulary);
       case "density": return format.percent(index.density[i]);
@@ -34,7 +34,7 @@ saejax.latentTable = (() => {
     let ids = [];
     let made = new Map(); // place in ids → row
     let rowHeight = 40;
-    const spacer = () => el("tr", { "aria-hidden": "true", class: "spacer" }, el("td", { colspan: COLUMNS.length }));
+    const spacer = () => el("tr", { "aria-hidden": "true", class: "spacer" }, el("td"));
     const [above, below] = [spacer(), spacer()];
     const head = el("thead", { role: "rowgroup" });
     const body = el("tbody", { role: "rowgroup" }, above, below);

@@ -129,7 +129,6 @@ saejax.map = (() => {
       repaint();
     };
     const hover = (event) => {
-      if (view.grip) return;
       const found = nearest(event);
       mark(found);
       canvas.style.cursor = found < 0 ? "" : "pointer";

@@ -32,7 +32,7 @@ saejax.pareto = (() => {
 
   const axes = (picture, width, x, y, low, high, title) => {
     const bottom = HEIGHT - EDGE.bottom;
-    for (const value of scales.ticks(low, high, 5)) {
+    for (const value of scales.ticks(low, high, 7)) {
       picture.append(
         svg("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(value), y2: y(value) }),
         svg("text", { x: EDGE.left - 8, y: y(value) + 4, "text-anchor": "end" }, `${format.tick(value * 100)}%`));
@@ -66,7 +66,7 @@ saejax.pareto = (() => {
   const pareto = (members, { metric, title, sign }, families, href) => {
     const shown = members.filter((one) => one.metrics.l0 > 0 && Number.isFinite(one.metrics[metric]));
     const l0 = shown.map((one) => one.metrics.l0);
-    const values = shown.map((one) => one.metrics[metric]);
+    const values = shown.flatMap((one) => [one.metrics[metric], ...(one.intervals[metric] ?? [])]);
     const margin = (Math.max(...values) - Math.min(...values)) * 0.08 || 0.01;
     const [low, high] = [Math.min(...values) - margin, Math.max(...values) + margin];
     const best = frontier(shown, metric, sign);
