@@ -23,7 +23,7 @@ class Meta(NamedTuple):
       architecture: σ of the exported form, a name in `sae.inference.ACTIVATIONS`.
       reads, writes: sites.
       d_sae: F.
-      model: {"name", "n_layer", "d_model", "vocab_size"}.
+      model: {"name", "n_layer", "d_model", "n_inner", "vocab_size"}.
       dataset, context_size, dtype, seed: as the flags said.
       end_of_text: the token that stands before each document.
       n_tokens, n_rows, n_documents: tokens of held-out text; positions among them that the autoencoder is for; documents.

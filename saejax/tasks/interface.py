@@ -14,7 +14,7 @@ from saejax.tasks import inputs, members
 from saejax.workdir import Workdir
 
 
-def check(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
+def check(workdir: Workdir, tasks: Sequence[str]) -> None:
     """Raises InputError where there are no features, and none will be collected."""
     if "features" not in tasks and not records.members(workdir.path / "features"):
         raise InputError(f"--tasks=interface: {workdir.path} has no features/; add features to --tasks")
