@@ -1,12 +1,15 @@
-// An automatic label, such as: fires on `dtype`. What stands between backticks is token text.
+// An automatic label, such as: fires on `dtype` after `a`. What stands between backticks is token text, and may hold backticks.
 "use strict";
 
-saejax.label = (text) => {
-  const parts = text.split("`");
-  if (parts.length < 3) return [text];
-  const [before, after] = [parts[0], parts[parts.length - 1]];
-  const inner = parts.slice(1, -1).join("`");
-  // More than one pair of backticks: every second part is token text.
-  if (parts.length % 2 === 0 || parts.length === 3) return [before, saejax.token.chip({ text: inner }), after];
-  return parts.map((part, i) => (i % 2 ? saejax.token.chip({ text: part }) : part));
-};
+saejax.label = (() => {
+  const BETWEEN = "` after `";
+
+  // label(text): text and chips
+  return (text) => {
+    const [first, last] = [text.indexOf("`"), text.lastIndexOf("`")];
+    if (first === last) return [text];
+    const [token, ...rest] = text.slice(first + 1, last).split(BETWEEN);
+    const second = rest.length ? [" after ", saejax.token.chip({ text: rest.join(BETWEEN) })] : [];
+    return [text.slice(0, first), saejax.token.chip({ text: token }), ...second, text.slice(last + 1)];
+  };
+})();

@@ -115,7 +115,7 @@
         el("div", { class: "pictures" },
           el("section", { class: "panel", "aria-labelledby": "density-title" },
             el("h2", { id: "density-title" }, "Density"),
-            el("p", { class: "small faint" }, `drag to filter; ${format.count(index.n - about.n_alive)} never fire`), brush.box),
+            el("p", { class: "small faint" }, `drag to filter; ${about.n_alive < index.n ? `${format.count(index.n - about.n_alive)} never fire` : "all fire"}`), brush.box),
           mapPanel(map, about, row)),
         el("section", { class: "list", "aria-label": "Latents" },
           el("div", { class: "controls" }, search, where, labelled, clusters.length > 1 ? cluster : null),
