@@ -177,6 +177,18 @@ def test_an_examples_values_are_there_as_a_table(plain_site, open_page):
     assert f"address {examples[0].address}" in page.locator(".details").first.inner_text()
 
 
+def test_neighbours_and_steering_are_shown(plain_site, open_page):
+    page = open_page(latent(plain_site, 7))
+    own, _, steered = records.of_latent(plain_site.parent / "features" / MEMBER, 7)
+    strengths = page.locator(".steering dt").all_inner_texts()
+    assert [float(text.rstrip("×").replace("−", "-")) for text in strengths] == [one.strength for one in steered]
+    assert all(page.locator(".steering dd").nth(i).locator(".token").count() == 16 for i in range(len(steered)))
+    page.get_by_role("region", name="Neighbours").get_by_role(
+        "link", name=str(own.similar_latents[0]), exact=True
+    ).first.click()
+    page.wait_for_function("i => document.querySelector('h1').innerText === `Latent ${i}`", arg=own.similar_latents[0])
+
+
 def test_what_is_no_latent_is_said_on_the_page(plain_site, open_page):
     page = open_page(latent(plain_site, 256))
     assert "0 to 255" in page.get_by_role("alert").inner_text()

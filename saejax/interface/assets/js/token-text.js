@@ -11,7 +11,7 @@ saejax.tokenText = (() => {
   const describe = (item) => {
     const lines = [token.spoken(item.token)];
     if (item.activation !== null) lines.push(`activation ${format.number(item.activation)}`);
-    if (item.change !== null) lines.push(`loss without the latent ${format.signed(item.change)} nats`);
+    if (item.change !== null) lines.push(`change of loss without the latent ${format.signed(item.change)} nats`);
     return lines.join("\n");
   };
 
