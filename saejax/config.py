@@ -276,7 +276,7 @@ class Config:
 
     feature_members: tuple[str, ...] = _flag(
         (),
-        "features",
+        "run",
         "names in saes/ of the autoencoders whose features are collected, or 'recommended': those that evaluate "
         "recommends; empty: all",
     )
