@@ -5,8 +5,8 @@ Of a rule, say "the token is `dtype`", on rows:
     precision = rows of the rule on which the latent fires / rows of the rule
     recall    = its activation on rows of the rule / its activation on all rows
 
-so that many weak activations do not drown what it is for. The rule with the highest F1 of the two is the label where it is above
-`LEAST_F1`, and precision and recall are at least `LEAST_SHARE`; else there is none. Where it is much better, a rule names
+so that many weak activations do not drown what it is for. The rule with the highest F1 of the two is the label where that is
+above `LEAST_F1`, and precision and recall are at least `LEAST_SHARE`; else there is none. Where it is much better, a rule names
 up to five tokens.
 """
 
@@ -95,7 +95,7 @@ def _several(attribute: Attribute, shares: _Shares) -> Rule:
     i = 1 + int(np.argmax(_f1(n_fired / n_rows, recall)[1:]))
     names = [attribute.describe(int(value)) for value in shares.values[some[: i + 1]]]
     label = f"{attribute.phrase} {', '.join(names[:-1])} or {names[-1]}"
-    return Rule(label, f"{attribute.kind}s", float(n_fired[i] / n_rows[i]), float(recall[i]))
+    return Rule(label, attribute.kind, float(n_fired[i] / n_rows[i]), float(recall[i]))
 
 
 def _shares(found: np.ndarray, values: np.ndarray, n_rows: np.ndarray) -> _Shares:
