@@ -189,6 +189,22 @@ def test_neighbours_and_steering_are_shown(plain_site, open_page):
     page.wait_for_function("i => document.querySelector('h1').innerText === `Latent ${i}`", arg=own.similar_latents[0])
 
 
+@pytest.mark.parametrize(
+    "label, parts",
+    [
+        ("at the beginning of a document", ["at the beginning of a document"]),
+        ("fires on ` ```", ["fires on ", ["·``"]]),
+        ("fires on `x` in any form", ["fires on ", ["x"], " in any form"]),
+        ("fires on `a` after `b`", ["fires on ", ["a"], " after ", ["b"]]),
+        ("before `a`, `b` or ` c`", ["before ", ["a"], " ", ["b"], " or ", ["·c"]]),
+    ],
+)
+def test_labels_are_text_and_tokens(plain_site, open_page, label, parts):
+    page = open_page(latent(plain_site, 7))
+    split = "(label) => saejax.label(label).map((part) => (typeof part === 'string' ? part : [part.textContent]))"
+    assert page.evaluate(split, label) == parts
+
+
 def test_what_is_no_latent_is_said_on_the_page(plain_site, open_page):
     page = open_page(latent(plain_site, 256))
     assert "0 to 255" in page.get_by_role("alert").inner_text()
