@@ -101,6 +101,8 @@ class Workdir:
             "train": ("checkpoints", "saes"),
             "finetune": ("checkpoints_finetune",),
             "evaluate": ("evaluation.json",),
+            "features": ("features", "tokens_features"),
+            "interface": ("interface",),
             "compare": ("comparison.json",),
         }
         if task in made:
