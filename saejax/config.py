@@ -12,7 +12,7 @@ import os
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "compare")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "features", "compare")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -24,6 +24,7 @@ SECTIONS_OF_TASK = {
     "train": ("text", "model", "extract", "sweep", "form", "train"),
     "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
     "evaluate": ("text", "model", "extract", "sweep", "form", "train", "finetune", "evaluate"),
+    "features": ("text", "model", "extract", "sweep", "form", "train", "finetune", "features"),
     "compare": ("text", "model", "pretrain", "extract", "sweep", "form", "train", "compare"),
 }
 SECTION_TITLES = {
@@ -37,6 +38,7 @@ SECTION_TITLES = {
     "train": "Training (--tasks=train)",
     "finetune": "End-to-end fine-tuning (--tasks=finetune)",
     "evaluate": "Evaluation (--tasks=evaluate)",
+    "features": "Features (--tasks=features)",
     "compare": "Comparison with PyTorch (--tasks=compare)",
 }
 
@@ -70,7 +72,9 @@ class Config:
     log_every_steps: int = _flag(50, "run", "training steps between two lines of metrics, and in one dispatch", least=1)
     checkpoint_every_steps: int = _flag(500, "run", "training steps between two checkpoints", least=1)
     extract_batch_size: int = _flag(4096, "run", "tokens in one forward pass while extracting", least=1)
-    eval_batch_size: int = _flag(4096, "run", "tokens in one forward pass while evaluating", least=1)
+    eval_batch_size: int = _flag(
+        4096, "run", "tokens in one forward pass while evaluating, and while features are collected", least=1
+    )
     compilation_cache: str = _flag(
         os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "saejax", "jax"),
         "run",
@@ -79,6 +83,9 @@ class Config:
     )
     wandb_project: str = _flag("", "run", "also log metrics to this Weights & Biases project (extra 'wandb'); empty: do not")
 
+    neuronpedia: bool = _flag(
+        False, "run", "--tasks=features also writes neuronpedia/, in Neuronpedia's format for bulk import"
+    )
     push_to_hub: str = _flag(
         "", "run", "upload saes/ with a model card to this repository (owner/name) at the end; the token is $HF_TOKEN"
     )
@@ -266,6 +273,32 @@ class Config:
     probe_tokens: int = _flag(
         16_384, "evaluate", "held-out rows, at most, for sparse probing and feature absorption; 0: neither", least=0
     )
+
+    feature_members: tuple[str, ...] = _flag(
+        (),
+        "features",
+        "names in saes/ of the autoencoders whose features are collected, or 'recommended': those that evaluate "
+        "recommends; empty: all",
+    )
+    feature_tokens: int = _flag(262_144, "features", "tokens of text to look at, at most", least=512)
+    feature_split: str = _flag("held_out", "features", "which documents' text", choices=("held_out", "train"))
+    feature_top_examples: int = _flag(12, "features", "strongest examples of a latent", least=1)
+    feature_intervals: int = _flag(6, "features", "even parts of a latent's range, of which examples are sampled", least=1)
+    feature_interval_examples: int = _flag(4, "features", "examples of each part of the range", least=0)
+    feature_tokens_before: int = _flag(24, "features", "tokens shown before an example's peak", least=0)
+    feature_tokens_after: int = _flag(12, "features", "tokens shown after it", least=0)
+    feature_ablations: int = _flag(
+        4, "features", "top examples of a latent that the model is run on without the latent; 0: none", least=0
+    )
+    feature_strengths: tuple[float, ...] = _flag(
+        (0.0, 1.0, 2.0), "features", "of steering, in multiples of a latent's largest activation"
+    )
+    feature_steering_tokens: int = _flag(16, "features", "tokens sampled while steering; 0: no steering", least=0)
+    feature_prompt: str = _flag("The", "features", "what steering continues")
+    feature_affected: int = _flag(
+        4096, "features", "latents, at most, that are ablated and steered with, evenly spread over those that fire", least=0
+    )
+    feature_seed: int = _flag(0, "features", "of sampled examples, steering, map and clusters", least=0, most=_SEEDS)
 
     compare: tuple[str, ...] = _flag(("train",), "compare", "what to compare", choices=("train", "extract", "store", "sweep"))
     compare_with: tuple[str, ...] = _flag(

@@ -101,6 +101,7 @@ class Workdir:
             "train": ("checkpoints", "saes"),
             "finetune": ("checkpoints_finetune",),
             "evaluate": ("evaluation.json",),
+            "features": ("features", "tokens_features"),
             "compare": ("comparison.json",),
         }
         if task in made:

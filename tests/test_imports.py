@@ -18,6 +18,7 @@ ROOMS = {
     "activations": {"lm"},
     "training": {"sae"},
     "evaluation": {"sae", "lm"},
+    "features": {"sae", "lm", "evaluation"},
     "interop": {"sae"},
     "reference": set(),
     "comparison": {"reference", "training", "evaluation", "activations", "sae", "lm"},
@@ -26,7 +27,7 @@ ROOMS = {
     "config": set(),
     "flags": {"config"},
     "tasks": {
-        *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison", "planning"),
+        *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison", "planning", "features"),
         *("workdir", "config", "flags"),
     },
 }
