@@ -12,7 +12,7 @@ import os
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "features", "compare")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "features", "interface", "compare")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -25,6 +25,7 @@ SECTIONS_OF_TASK = {
     "finetune": ("text", "model", "extract", "sweep", "form", "train", "finetune"),
     "evaluate": ("text", "model", "extract", "sweep", "form", "train", "finetune", "evaluate"),
     "features": ("text", "model", "extract", "sweep", "form", "train", "finetune", "features"),
+    "interface": (),  # it shows what is there, and is made again where that has changed
     "compare": ("text", "model", "pretrain", "extract", "sweep", "form", "train", "compare"),
 }
 SECTION_TITLES = {

@@ -102,6 +102,7 @@ class Workdir:
             "finetune": ("checkpoints_finetune",),
             "evaluate": ("evaluation.json",),
             "features": ("features", "tokens_features"),
+            "interface": ("interface",),
             "compare": ("comparison.json",),
         }
         if task in made:

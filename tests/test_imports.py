@@ -23,12 +23,13 @@ ROOMS = {
     "reference": set(),
     "comparison": {"reference", "training", "evaluation", "activations", "sae", "lm"},
     "planning": {"lm", "sae", "activations", "training", "evaluation"},
+    "interface": {"features"},
     "workdir": set(),
     "config": set(),
     "flags": {"config"},
     "tasks": {
         *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison", "planning", "features"),
-        *("workdir", "config", "flags"),
+        *("interface", "workdir", "config", "flags"),
     },
 }
 
@@ -55,6 +56,15 @@ def test_imports_point_one_way(path):
         return
     allowed = GROUND | {"__version__"} | ({room} | ROOMS[room] if room not in GROUND else set())
     assert imported_rooms(path) <= allowed
+
+
+def test_the_interface_reads_records_and_no_model():
+    code = (
+        "import sys; from saejax.interface import site; "
+        "heavy = {'jax', 'transformers', 'tokenizers'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_loads_no_heavy_library():

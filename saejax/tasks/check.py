@@ -8,7 +8,19 @@ from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
 from saejax.sae.registry import ARCHITECTURES
-from saejax.tasks import compare, features, finetune, inputs, members, pretrain, publish, starts, sweep, tracking
+from saejax.tasks import (
+    compare,
+    features,
+    finetune,
+    inputs,
+    interface,
+    members,
+    pretrain,
+    publish,
+    starts,
+    sweep,
+    tracking,
+)
 from saejax.training.grid import Group
 from saejax.workdir import Workdir
 
@@ -50,6 +62,8 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
         finetune.n_steps(config)
     if "features" in tasks:
         features.check(config, workdir, tasks, lm)
+    if "interface" in tasks:
+        interface.check(workdir, tasks)
 
 
 def _check_annealing(config: Config, groups: Sequence[Group]) -> None:

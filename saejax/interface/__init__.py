@@ -1,0 +1,1 @@
+"""Feature records → a static site that opens from the file system, and what serves it; knows no model."""
