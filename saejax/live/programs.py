@@ -1,7 +1,7 @@
 """The compiled programs: activations along a text, what edits change, and continuations with and without them.
 
-A text is padded to one of a few lengths, so that nothing is compiled while somebody waits: attention is causal and latents are of
-their own row, so that what stands after the text changes nothing before it. Letters: L positions, F latents, E edits, V
+A text is padded to one of a few lengths, so that nothing is compiled while somebody waits: attention is causal and latents are
+of their own row, so that what stands after the text changes nothing before it. Letters: L positions, F latents, E edits, V
 vocabulary, N what is listed; rows 0 and 1 of a batch are without and with the edits.
 """
 

@@ -5,7 +5,8 @@ Tokens go out as [text, escaped] pairs, as `features.vocabulary` shows them; num
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -73,19 +74,26 @@ class Session:
             for name, m in self._members.items()
         ]
 
-    def warm_up(self) -> None:
-        """Compiles every program for every length and form of autoencoder; those of one form share their programs."""
-        warm = set()
-        for name, spliced in self._members.items():
-            form = (spliced.reads, spliced.writes, str(jax.tree.map(lambda a: (a.shape, a.dtype), spliced.sae)))
-            if form in warm:
-                continue
-            warm.add(form)
-            for length in self._lengths:
-                text = Text([self._end_of_text] * (length // 2), length // 2)
-                self._activations(name, text, (), length)
-                self._changes(name, text, (), 0, length)
-                self._continuations(name, text, (), 0, 1.0, 1, length)
+    @property
+    def n_programs(self) -> int:
+        """How many `warm_up` compiles."""
+        return 3 * len(self._lengths) * len(self._forms())
+
+    def warm_up(self, advance: Callable[[int], None]) -> None:
+        """Compiles every program for every length and form of autoencoder; `advance` is told of each."""
+        for name, length in itertools.product(self._forms().values(), self._lengths):
+            text = Text([self._end_of_text] * (length // 2), length // 2)
+            self._activations(name, text, (), length)
+            advance(1)
+            self._changes(name, text, (), 0, length)
+            advance(1)
+            self._continuations(name, text, (), 0, 1.0, 1, length)
+            advance(1)
+
+    def _forms(self) -> dict[tuple, str]:
+        """{what programs are compiled for: an autoencoder of that form}; others of the same form share its programs."""
+        shapes = {name: str(jax.tree.map(lambda a: (a.shape, a.dtype), m.sae)) for name, m in self._members.items()}
+        return {(m.reads, m.writes, shapes[name]): name for name, m in self._members.items()}
 
     def look(self, *, member: str, text: str, latents: Sequence[int]) -> dict[str, Any]:
         """Activations along a text.
@@ -96,8 +104,8 @@ class Session:
           latents: at most `N_EDITS`, whose activations at every token are wanted.
 
         Returns:
-          tokens; n_given, limit; strongest: [[latent, activation], …] of each token; activations: {latent: one a token}; l0, fvu
-          (None where nothing varies); labels, max_activations: of the latents that are named, where features were collected.
+          tokens; n_given, limit; strongest: [[latent, activation], …] of each token; activations: {latent: one a token}; l0,
+          fvu (None where nothing varies); labels, max_activations: of the latents named, where features were collected.
         """
         read = self._read(text)
         found = self._activations(member, read, latents, self._length(len(read.tokens)))
@@ -129,7 +137,7 @@ class Session:
           position: of the token after which the next one is looked at; None: the last.
 
         Returns:
-          position; next: {tokens, before, after}: probabilities; kl; loss_change of each token (None at the first); units.
+          position, and the token there; next: {tokens, before, after}: probabilities; kl; loss_change of each token (None at the first); units.
 
         Raises:
           InputError: no such position.
@@ -143,6 +151,7 @@ class Session:
         listed = {"before": found.before_N.tolist(), "after": found.after_N.tolist()}
         return {
             "position": position,
+            "token": self._show(read.tokens[position : position + 1])[0],
             "next": {"tokens": self._show(found.tokens_N), **listed},
             "kl": max(0.0, float(found.kl)),
             "loss_change": [None, *found.loss_change_L[1:n].tolist()],
