@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from saejax.errors import InputError
@@ -105,7 +106,7 @@ class Session:
 
         Returns:
           tokens; n_given, limit; strongest: [[latent, activation], …] of each token; activations: {latent: one a token}; l0,
-          fvu (None where nothing varies); labels, max_activations: of the latents named, where features were collected.
+          fvu (None where nothing varies); labels, boosted, max_activations: of the latents named, where features were collected.
         """
         read = self._read(text)
         found = self._activations(member, read, latents, self._length(len(read.tokens)))
@@ -125,6 +126,7 @@ class Session:
             "l0": float(found.l0),
             "fvu": float(found.error / found.variance) if found.variance > 0 else None,
             "labels": {latent: known.labels[latent] for latent in named} if known else {},
+            "boosted": {latent: self._show(known.boosted[latent]) for latent in named} if known else {},
             "max_activations": {latent: float(known.max_activation_F[latent]) for latent in named} if known else {},
         }
 
@@ -217,7 +219,7 @@ class Session:
     ) -> np.ndarray:
         (params, sae, tokens_L, n_text), setting = self._arguments(member, text, length)
         more = (self._edits(member, edits), np.uint32(seed), np.float32(temperature))
-        tokens_2xL = np.stack([tokens_L, tokens_L])
+        tokens_2xL = jnp.stack([tokens_L, tokens_L])
         for i in range(n):
             tokens_2xL = programs.continued(params, sae, tokens_2xL, n_text, np.int32(i), *more, setting=setting)
         return jax.device_get(tokens_2xL)[:, n_text : n_text + n]

@@ -40,7 +40,8 @@ def run(config: Config, workdir: Workdir) -> None:
             print(f"serve: {serve.address(listening)} shows {workdir.path}; Ctrl-C stops it", flush=True)
             serve.run(app, listening)
         except KeyboardInterrupt:
-            console.log("serve: stopped")
+            pass  # which is how it is meant to end
+        console.log("serve: stopped")
 
 
 def _session(config: Config, workdir: Workdir) -> Session:

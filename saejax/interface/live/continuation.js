@@ -23,7 +23,7 @@ saejax.continuation = (() => {
       changed();
     } }, "Another sample");
     const samples = el("dl", { class: "samples" });
-    const box = el("section", { class: "panel", "aria-labelledby": "continuation-title" },
+    const box = el("section", { class: "panel goes-on", "aria-labelledby": "continuation-title" },
       el("h2", { id: "continuation-title" }, "How it goes on"),
       samples,
       el("div", { class: "controls sampling" }, another,

@@ -19,7 +19,8 @@
     const continuation = saejax.continuation(() => sample(TURNED));
 
     const column = (turn) => {
-      const own = { member: null, chosen: null, answer: null, ask: ask.channel("look") };
+      // picked: by a person; otherwise the chosen latent is the strongest, whatever the text becomes
+      const own = { member: null, chosen: null, picked: false, answer: null, ask: ask.channel("look") };
       own.reading = saejax.reading({
         look: (i) => shown().forEach((one) => one.reading.look(i)),
         pin: (i) => {
@@ -28,7 +29,7 @@
           change(0);
         },
         pick: (latent) => {
-          own.chosen = latent;
+          Object.assign(own, { chosen: latent, picked: true });
           look(0);
         },
         turn,
@@ -46,7 +47,7 @@
       form.members().forEach((member, i) => {
         const one = [first, second][i];
         if (one.member === member) return;
-        Object.assign(one, { member, chosen: null, answer: null });
+        Object.assign(one, { member, chosen: null, picked: false, answer: null });
         if (one === first) {
           turning.clear(member.n_latents);
           state.changes = null;
@@ -60,17 +61,16 @@
     const draw = (one) => one.reading.show({ answer: one.answer, member: one.member, chosen: one.chosen, pinned: at(one.answer),
       changes: one === first && turning.edits.length ? state.changes : null });
 
-    // Of a latent that nobody chose: the strongest at the chosen token, or at the last that has any
+    // The strongest at the chosen token, or at the last that has any
     const strongest = (answer) =>
       (answer.strongest[at(answer)]?.[0] ?? answer.strongest.findLast((row) => row.length)?.[0] ?? [null])[0];
 
     const read = async (one) => {
       const question = () => ({ member: one.member.name, text: form.text(), latents: one.chosen === null ? [] : [one.chosen] });
       let answer = await one.ask(question());
-      if (answer && one.chosen === null) {
-        one.answer = answer;
+      if (answer && !one.picked && strongest(answer) !== one.chosen) {
         one.chosen = strongest(answer);
-        if (one.chosen !== null) answer = await one.ask(question());
+        answer = await one.ask(question());
       }
       if (!answer) return;
       one.answer = answer;
@@ -110,14 +110,17 @@
         el("p", {}, "The model reads what you type. Point at a token to see its strongest latents, choose it to see what comes after, "
           + "and turn latents down or up to see what that changes.")),
       form.box,
-      el("div", { class: "live" }, readings, el("div", { class: "outcome" }, turning.box, next.box, continuation.box)));
+      el("div", { class: "live" }, readings, el("div", { class: "outcome" }, turning.box, next.box), continuation.box));
     keys.bind(["/"], "to the text", form.focus);
     keys.bind(["u"], "up to the overview", () => { location.href = "index.html"; });
 
-    const named = members.find((one) => one.folder && one.folder === asked.folder) ?? members.find((one) => one.folder) ?? members[0];
+    const named = members.find((one) => one.folder && one.folder === asked.folder) ?? members.find((one) => one.folder && one.recommended)
+      ?? members.find((one) => one.folder) ?? members[0];
     form.choose(named.name);
     choose();
-    if (asked.folder === named.folder && asked.latent !== null && asked.latent < named.n_latents) first.chosen = asked.latent;
+    if (asked.folder === named.folder && asked.latent !== null && asked.latent < named.n_latents) {
+      Object.assign(first, { chosen: asked.latent, picked: true });
+    }
     askAll(0);
   };
 
@@ -125,8 +128,10 @@
     shell.title("Live");
     shell.bar([{ text: "live" }]);
     const [about, sweep] = await Promise.all([ask.get("members"), saejax.load("data/sweep.js")]);
-    const folders = new Map(sweep.members.map(({ name, folder }) => [name, folder]));
-    build(about.members.map((one) => ({ ...one, folder: folders.get(one.name) ?? null })), about, address.read());
+    const rows = new Map(sweep.members.map((row) => [row.name, row]));
+    const members = about.members.map((one) => ({ ...one, folder: rows.get(one.name)?.folder ?? null,
+      recommended: Boolean(rows.get(one.name)?.recommended.length) }));
+    build(members, about, address.read());
   };
   start().catch(shell.fail);
   addEventListener("hashchange", () => location.reload());

@@ -21,8 +21,9 @@ saejax.reading = (() => {
     const facts = el("p", { class: "small faint" });
     const text = el("div", { class: "reading-text" });
     const strip = el("div");
+    const legend = el("p", { class: "token-legend" });
     const list = el("div", { class: "reading-list" });
-    const box = el("section", { class: "panel reading" }, head, facts, text, strip, list);
+    const box = el("section", { class: "panel reading" }, head, facts, text, legend, strip, list);
     let now = null; // {answer, changes, member, chosen, pinned}
 
     const tokenAt = (event) => {
@@ -58,7 +59,7 @@ saejax.reading = (() => {
       const { answer, member, chosen } = now;
       const at = Math.min(i, answer.tokens.length - 1);
       const shown = answer.tokens[at];
-      const options = { labels: answer.labels, chosen, folder: member.folder, pick: on.pick, turn: on.turn };
+      const options = { answer, chosen, folder: member.folder, pick: on.pick, turn: on.turn };
       const focused = document.activeElement?.closest?.(".reading-list") === list ? document.activeElement.dataset.latent : null;
       list.replaceChildren(...strongest(shown && { text: shown[0], escaped: shown[1] }, answer.strongest[at] ?? [], options));
       if (focused) list.querySelector(`[data-latent="${focused}"]`)?.focus();
@@ -77,6 +78,10 @@ saejax.reading = (() => {
       tooltip.hide();
       text.replaceChildren(tokenText(items, { activation: most(values), change, peak: state.pinned,
         label: `The text, coloured by latent ${state.chosen}`, loss: "loss with the turned latents" }));
+      legend.replaceChildren(
+        el("span", {}, "activation 0", el("span", { class: "scale", "aria-hidden": "true" }), format.number(most(values))),
+        change > 0 ? el("span", { class: "token-text" }, el("span", { class: "worse" }, "worse"), " or ", el("span", { class: "better" }, "better"),
+          " predicted with what is turned") : "");
       strip.replaceChildren(along(values));
       box.setAttribute("aria-label", state.member.name);
       showList(state.pinned);

@@ -4,11 +4,18 @@
 saejax.strongest = (() => {
   const { el, format, token, address } = saejax;
 
-  const row = ([latent, value], scale, { labels, chosen, folder, pick, turn }) => el("li", { "--share": value / scale },
+  // What is known of a latent, in a few words: its label, else what it makes more likely
+  const about = (latent, { labels, boosted }) => {
+    if (labels[latent]) return saejax.label(labels[latent]);
+    if (!boosted[latent]?.length) return "";
+    return ["boosts ", ...boosted[latent].flatMap(([text, escaped]) => [token.chip({ text, escaped }), " "])];
+  };
+
+  const row = ([latent, value], scale, { answer, chosen, folder, pick, turn }) => el("li", { "--share": value / scale },
     el("button", { type: "button", class: "pick", "aria-pressed": String(latent === chosen), "data-latent": latent,
       onclick: () => pick(latent) },
     el("span", { class: "name" }, String(latent)),
-    el("span", { class: "about" }, labels[latent] ? saejax.label(labels[latent]) : "")),
+    el("span", { class: "about" }, about(latent, answer))),
     el("span", { class: "number" }, format.number(value)),
     folder ? el("a", { class: "button quiet", href: address.latent(folder, latent), "aria-label": `Page of latent ${latent}`,
       title: "Its page" }, "↗") : "",
