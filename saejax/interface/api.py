@@ -49,7 +49,7 @@ class Turns:
 
 
 def routes(live: Live) -> list[Route]:
-    """The API's addresses."""
+    """The API's addresses, below /api."""
     turns = Turns()
 
     async def members(request: Request) -> Response:
@@ -73,8 +73,8 @@ def routes(live: Live) -> list[Route]:
     posts = {"look": (questions.look, live.look), "change": (questions.change, live.change)}
     posts["sample"] = (questions.sample, live.sample)
     return [
-        Route("/api/members", members, methods=["GET"]),
-        *(Route(f"/api/{name}", asked(*pair), methods=["POST"]) for name, pair in posts.items()),
+        Route("/members", members, methods=["GET"]),
+        *(Route(f"/{name}", asked(*pair), methods=["POST"]) for name, pair in posts.items()),
     ]
 
 

@@ -58,7 +58,7 @@ def application(site: Path, live: Live, port: int) -> ASGIApp:
         return Response('saejax.receive("live","live.html");\n', media_type="text/javascript")
 
     routes = [
-        *api.routes(live),
+        Mount("/api", routes=api.routes(live)),
         Route("/live.html", page),
         Route("/data/live.js", link),  # in the folder it says that there is none
         Mount("/live", StaticFiles(directory=PAGES)),

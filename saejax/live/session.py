@@ -106,7 +106,8 @@ class Session:
 
         Returns:
           tokens; n_given, limit; strongest: [[latent, activation], …] of each token; activations: {latent: one a token}; l0,
-          fvu (None where nothing varies); labels, boosted, max_activations: of the latents named, where features were collected.
+          fvu (None where nothing varies); labels, boosted, max_activations: of the latents that are named, where features were
+          collected.
         """
         read = self._read(text)
         found = self._activations(member, read, latents, self._length(len(read.tokens)))
@@ -139,7 +140,8 @@ class Session:
           position: of the token after which the next one is looked at; None: the last.
 
         Returns:
-          position, and the token there; next: {tokens, before, after}: probabilities; kl; loss_change of each token (None at the first); units.
+          position, token: the one there; next: {tokens, before, after}, probabilities; kl; loss_change of each token (None at
+          the first); units.
 
         Raises:
           InputError: no such position.
