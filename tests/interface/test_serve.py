@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
+import anyio
+import httpx2
 import pytest
+from starlette import testclient
 
 from saejax.errors import InputError
 from saejax.interface import serve
 from saejax.interface.guard import HEADERS
 from saejax.interface.questions import Live
-
-testclient = pytest.importorskip("starlette.testclient", reason="pip install 'saejax[test]'")
 
 PORT = 8765
 HOST = f"127.0.0.1:{PORT}"
@@ -226,8 +226,6 @@ def test_paths_out_of_the_folder_are_not_there(client, path):
 
 def status_of(app, scope) -> tuple[int, bool]:
     """(status, whether the secret or code came) of a path as a server hands it on, which a client would tidy first."""
-    import anyio
-
     sent = []
 
     async def receive():
@@ -267,20 +265,23 @@ def test_one_question_at_a_time_a_few_wait_and_the_rest_come_again(site):
         at_once -= 1
         return {}
 
-    client = client_of(site, LIVE._replace(look=slow))
-    with client:
-        statuses: list[int] = []
-        threads = [threading.Thread(target=lambda: statuses.append(ask(client).status_code)) for _ in range(12)]
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + 15
-        while len(statuses) < 3 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert statuses == [503] * 3
-        free.set()
-        for thread in threads:
-            thread.join()
-    assert most == 1 and sorted(statuses) == [200] * 9 + [503] * 3
+    app = serve.application(site, LIVE._replace(look=slow), PORT)
+    statuses: list[int] = []
+
+    async def one():
+        connection = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=f"http://{HOST}")
+        async with connection as client:
+            statuses.append((await client.post("/api/look", json=LOOK, headers={"origin": f"http://{HOST}"})).status_code)
+            if len(statuses) == 3:
+                free.set()
+
+    async def all_of_them():
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(one)
+
+    anyio.run(all_of_them)
+    assert most == 1 and statuses == [503] * 3 + [200] * 9
 
 
 def test_a_port_that_is_taken_is_named():

@@ -25,13 +25,16 @@ saejax.reading = (() => {
     const list = el("div", { class: "reading-list" });
     const box = el("section", { class: "panel reading" }, head, facts, text, legend, strip, list);
     let now = null; // {answer, changes, member, chosen, pinned}
+    let listed = null; // the token whose latents are listed
 
     const tokenAt = (event) => {
       const found = event.target.closest?.(".reading-text .token");
       return found ? Number(found.dataset.i) : null;
     };
     for (const kind of ["pointerover", "focusin"]) text.addEventListener(kind, (event) => tokenAt(event) !== null && on.look(tokenAt(event)));
-    for (const kind of ["pointerleave", "focusout"]) text.addEventListener(kind, () => on.look(null));
+    text.addEventListener("pointerleave", () => on.look(null));
+    // A list that is being clicked stays what it is
+    text.addEventListener("focusout", (event) => !list.contains(event.relatedTarget) && on.look(null));
     text.addEventListener("click", (event) => tokenAt(event) !== null && on.pin(tokenAt(event)));
     text.addEventListener("keydown", (event) => {
       if (tokenAt(event) === null || !["Enter", " "].includes(event.key)) return;
@@ -58,6 +61,7 @@ saejax.reading = (() => {
     const showList = (i) => {
       const { answer, member, chosen } = now;
       const at = Math.min(i, answer.tokens.length - 1);
+      listed = at;
       const shown = answer.tokens[at];
       const options = { answer, chosen, folder: member.folder, pick: on.pick, turn: on.turn };
       const focused = document.activeElement?.closest?.(".reading-list") === list ? document.activeElement.dataset.latent : null;
@@ -88,6 +92,9 @@ saejax.reading = (() => {
       if (focused !== null) text.querySelector(`[data-i="${focused}"]`)?.focus();
     };
 
+    // look(i): another token's latents; null: the chosen one's
+    const look = (i) => now && (i ?? now.pinned) !== listed && showList(i ?? now.pinned);
+
     // pin(i): the token whose next one is looked at, drawn bold
     const pin = (i) => {
       now.pinned = i;
@@ -98,7 +105,7 @@ saejax.reading = (() => {
       });
       showList(i);
     };
-    return { box, show, pin, look: (i) => now && showList(i ?? now.pinned) };
+    return { box, show, pin, look };
   };
   return reading;
 })();

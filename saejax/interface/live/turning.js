@@ -66,7 +66,8 @@ saejax.turning = (() => {
         draw();
         changed();
       }
-      list.children[i].querySelector("input[type=range], input:checked").focus();
+      const inputs = list.children[i];
+      (inputs.querySelector("input[type=range]") ?? inputs.querySelector(":checked")).focus();
     };
     const addTyped = () => {
       if (number.value !== "" && number.checkValidity()) add(Number(number.value));
