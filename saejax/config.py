@@ -279,7 +279,7 @@ class Config:
 
     feature_members: tuple[str, ...] = _flag(
         (),
-        "features",
+        "run",
         "names in saes/ of the autoencoders whose features are collected, or 'recommended': those that evaluate "
         "recommends; empty: all",
     )
@@ -294,9 +294,9 @@ class Config:
         4, "features", "top examples of a latent that the model is run on without the latent; 0: none", least=0
     )
     feature_strengths: tuple[float, ...] = _flag(
-        (0.0, 1.0, 2.0), "features", "of steering, in multiples of a latent's largest activation"
+        (0.0, 0.5, 1.0), "features", "of steering, in multiples of a latent's largest activation"
     )
-    feature_steering_tokens: int = _flag(16, "features", "tokens sampled while steering; 0: no steering", least=0)
+    feature_steering_tokens: int = _flag(12, "features", "tokens sampled while steering; 0: no steering", least=0)
     feature_prompt: str = _flag("The", "features", "what steering continues")
     feature_affected: int = _flag(
         4096, "features", "latents, at most, that are ablated and steered with, evenly spread over those that fire", least=0

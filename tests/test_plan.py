@@ -9,7 +9,7 @@ from saejax.planning import harvesting, measure
 from saejax.tasks import plan_extract, plan_finetune, plan_pretrain
 from tests.conftest import flags_of
 
-ALL = ("pretrain", "extract", "train", "finetune", "evaluate")
+ALL = ("pretrain", "extract", "train", "finetune", "evaluate", "features")
 SIZES = ("--lm_n_layer=3", "--lm_n_embd=32", "--lm_n_head=2", "--lm_tokens=65536", "--lm_warm_up_steps=2")
 SWEEP = ("--architecture=topk", "--l1_coefficient=", "--d_sae=64", "--probe_tokens=0", "--lm_vocab_size=400")
 

@@ -44,11 +44,14 @@ class Attribute(NamedTuple):
       kind: its name.
       value_N: int32, each address's value; NONE for none.
       describe: value → what is said of a latent that fires on it.
+      phrase: for attributes of which several values may be said at once ("fires on `a`, `b` or `c`"): what stands before their
+        names; else "".
     """
 
     kind: str
     value_N: np.ndarray
     describe: Callable[[int], str]
+    phrase: str = ""
 
 
 def attributes(text: Text, vocabulary: Vocabulary, labels: dict[str, Labels]) -> list[Attribute]:
@@ -67,12 +70,12 @@ def attributes(text: Text, vocabulary: Vocabulary, labels: dict[str, Labels]) ->
     document_position = np.arange(len(tokens)) - text.windows.starts[text.document_of(np.arange(len(tokens)))]
     start_N = np.where(document_position <= _START_TOKENS, 0, NONE)
     found = [
-        Attribute("token", tokens, lambda v: f"fires on `{names[v]}`"),
+        Attribute("token", tokens, lambda v: f"`{names[v]}`", "fires on"),
         Attribute("form", form_N, lambda v: f"fires on `{form_names[v]}` in any form"),
         Attribute("class", class_N, lambda v: _CLASSES[v][0]),
-        Attribute("previous", previous, lambda v: f"after `{names[v]}`"),
-        Attribute("next", after, lambda v: f"before `{names[v]}`"),
-        Attribute("skip", skip, lambda v: f"two after `{names[v]}`"),
+        Attribute("previous", previous, lambda v: f"`{names[v]}`", "after"),
+        Attribute("next", after, lambda v: f"`{names[v]}`", "before"),
+        Attribute("skip", skip, lambda v: f"`{names[v]}`", "two after"),
         Attribute("pair", pair_N, lambda v: f"fires on `{names[pairs[v][1]]}` after `{names[pairs[v][0]]}`"),
         Attribute("start", start_N, lambda v: "at the beginning of a document"),
     ]

@@ -75,9 +75,9 @@ def _extremes(W_KxD, embedding_VxD, n: int):
     return jax.lax.top_k(logits_KxV, n), jax.lax.top_k(-logits_KxV, n), logits_KxV
 
 
-def latents_at_once(vocab_size: int) -> int:
-    """Latents of a block whose logits fit in its memory, 64 MiB."""
-    return max(1, _BLOCK_FLOATS // vocab_size)
+def latents_at_once(n_others: int) -> int:
+    """Latents of a block whose products with so many tokens or neurons fit in its memory, 64 MiB."""
+    return max(1, _BLOCK_FLOATS // n_others)
 
 
 def histograms(x_KxV: np.ndarray, n_bins: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,12 +96,21 @@ def aligned_neurons(W_FxE: jax.Array, stream_FxD: jax.Array | None, site: str, b
     Neurons are those of `block`'s MLP: their output weights for directions in the stream, the basis where the site is the
     hidden layer itself. Where neither is, there is none: [F, 0].
     """
+    kernel_IxD = params[f"h_{block}"]["mlp"]["c_proj"]["kernel"]
     if site.endswith(("mlp.hook_post", "mlp.hook_pre")):
-        cosine_FxI = np.asarray(unit(W_FxE))
+        own_FxE, neurons_IxE = unit(W_FxE), jnp.eye(len(kernel_IxD))
     elif stream_FxD is None:
         return np.zeros((len(W_FxE), 0), np.int64), np.zeros((len(W_FxE), 0), np.float32)
     else:
-        neurons_IxD = unit(params[f"h_{block}"]["mlp"]["c_proj"]["kernel"])
-        cosine_FxI = np.asarray(jnp.matmul(unit(stream_FxD), neurons_IxD.T, precision="highest"))
-    index = np.argsort(-np.abs(cosine_FxI), axis=1, kind="stable")[:, :n]
-    return index, np.take_along_axis(cosine_FxI, index, axis=1)
+        own_FxE, neurons_IxE = unit(stream_FxD), unit(kernel_IxD)
+    at_once = latents_at_once(len(neurons_IxE))
+    found = [_most_alike(own_FxE[i : i + at_once], neurons_IxE, n) for i in range(0, len(own_FxE), at_once)]
+    index, cosine = (np.concatenate([np.asarray(part) for part in column]) for column in zip(*found))
+    return index, cosine
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _most_alike(W_KxE, neurons_IxE, n: int):
+    cosine_KxI = jnp.matmul(W_KxE, neurons_IxE.T, precision="highest")
+    _, index = jax.lax.top_k(jnp.abs(cosine_KxI), min(n, len(neurons_IxE)))
+    return index, jnp.take_along_axis(cosine_KxI, index, axis=1)

@@ -6,6 +6,7 @@ A member whose records are there is not done again; the others do not depend on 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 
@@ -26,6 +27,9 @@ from saejax.lm import labels, tokenizer, weights
 from saejax.lm.gpt2 import GPT2Config
 from saejax.tasks import feature_export, feature_text, inputs, members
 from saejax.workdir import Workdir
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 RECOMMENDED = "recommended"
 
@@ -72,7 +76,7 @@ def check(config: Config, workdir: Workdir, tasks: Sequence[str], lm: GPT2Config
             f"--context_size={config.context_size}; lower it"
         )
     if config.model != "lm" or "pretrain" not in tasks:
-        _prompt(config, workdir)
+        _prompt(config, tokenizer.load(inputs.model_directory(config, workdir)))
 
 
 def _chosen(config: Config, workdir: Workdir, there: list[str]) -> list[str]:
@@ -87,9 +91,8 @@ def _chosen(config: Config, workdir: Workdir, there: list[str]) -> list[str]:
     return [name for name in there if not wanted or name in wanted]
 
 
-def _prompt(config: Config, workdir: Workdir) -> tuple[int, ...]:
+def _prompt(config: Config, bpe: Tokenizer) -> tuple[int, ...]:
     """The prompt's tokens, `<|endoftext|>` first."""
-    bpe = tokenizer.load(inputs.model_directory(config, workdir))
     tokens = bpe.encode(config.feature_prompt, add_special_tokens=False).ids
     if len(tokens) + 1 + config.feature_steering_tokens > config.context_size:
         raise InputError(
@@ -114,7 +117,7 @@ def _collect(config: Config, workdir: Workdir, model: LanguageModel, left: Mappi
     }
     path = workdir.path / "evaluation.json"
     measured = files.read_json(path)["members"] if path.exists() else {}
-    settings = settings_of(config, workdir)
+    settings = settings_of(config, bpe)
     for name, spliced in left.items():
         console.log(f"features: {name}")
         own = {key: value for key, value in measured.get(name, {}).items() if isinstance(value, float | int)}
@@ -122,7 +125,7 @@ def _collect(config: Config, workdir: Workdir, model: LanguageModel, left: Mappi
         member_lib.write(directory, About(name, about, config.dataset, own), source, spliced, settings)
 
 
-def settings_of(config: Config, workdir: Workdir) -> Settings:
+def settings_of(config: Config, bpe: Tokenizer) -> Settings:
     """What the flags say of features."""
     return Settings(
         choice=Choice(
@@ -136,7 +139,7 @@ def settings_of(config: Config, workdir: Workdir) -> Settings:
         n_ablated=config.feature_ablations,
         n_affected=config.feature_affected,
         prompt=config.feature_prompt,
-        prompt_tokens=_prompt(config, workdir),
+        prompt_tokens=_prompt(config, bpe),
         strengths=config.feature_strengths if config.feature_steering_tokens else (),
         n_continued=config.feature_steering_tokens,
         exclude_first=config.exclude_special,

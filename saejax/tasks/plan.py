@@ -19,7 +19,7 @@ from saejax.config import Config
 from saejax.errors import InputError
 from saejax.planning import forecast
 from saejax.planning.forecast import Forecast
-from saejax.tasks import plan_evaluate, plan_extract, plan_finetune, plan_pretrain, plan_train
+from saejax.tasks import plan_evaluate, plan_extract, plan_features, plan_finetune, plan_pretrain, plan_train
 from saejax.workdir import Workdir
 
 
@@ -72,6 +72,8 @@ def _measured(config: Config, workdir: Workdir, left: Sequence[str], folder: Pat
         forecasts.append(plan_finetune.forecast_of(config, extract, train))
     if "evaluate" in left:
         forecasts.append(plan_evaluate.forecast_of(config, extract, train, folder))
+    if "features" in left:
+        forecasts.append(plan_features.forecast_of(config, extract, train, folder))
     return forecasts, notes
 
 

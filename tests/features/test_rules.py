@@ -80,6 +80,7 @@ def test_planted_labels_are_found(known):
         "fires on numbers": tokens == 5,
         "in a section of returns": np.arange(len(tokens)) // 160 == 1,
         "fires on `()` after ` the`": (before == 10) & (tokens == 8),
+        "before `()` or ` NaN`": np.isin(np.where(np.roll(before == NONE, -1), NONE, np.roll(tokens, -1)), (8, 9)),
     }
     for label, active_N in cases.items():
         rule = rule_of(known, active_N)
