@@ -75,6 +75,8 @@ def open_page(chromium, artifacts, request):
 
     yield start
     for i, (context, page) in enumerate(opened):
+        if "[object" in page.locator("main").inner_text():
+            complaints.append("an object is shown as if it were text")
         page.screenshot(path=str(artifacts / f"{request.node.name}{f'-{i}' if i else ''}.png"))
         context.close()
     assert not complaints, complaints

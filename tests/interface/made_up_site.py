@@ -30,3 +30,11 @@ def build(folder: Path, n_latents: int, **options) -> Path:
     members[0] = members[0]._replace(records=records)
     site.build(folder / "interface", members, EVALUATION, ABOUT)
     return folder / "interface"
+
+
+def member(site, query: str = "") -> str:
+    return f"{site.as_uri()}/member.html#{MEMBER}{query}"
+
+
+def latent(site, i: int) -> str:
+    return f"{site.as_uri()}/latent.html#{MEMBER}/{i}"

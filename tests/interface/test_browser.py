@@ -6,20 +6,12 @@ import re
 
 import pytest
 import synthetic
-from made_up_site import MEMBER, build
+from made_up_site import MEMBER, build, latent, member
 
 from saejax.features import records
 from saejax.interface import shards
 
 ROWS = ".latents tbody tr[aria-rowindex]"
-
-
-def member(site, query: str = "") -> str:
-    return f"{site.as_uri()}/member.html#{MEMBER}{query}"
-
-
-def latent(site, i: int) -> str:
-    return f"{site.as_uri()}/latent.html#{MEMBER}/{i}"
 
 
 def latents_of(site) -> list[records.Latent]:
@@ -32,10 +24,6 @@ def shown(page) -> list[int]:
 
 def n_found(page) -> int:
     return int(page.locator(".found [role=status]").inner_text().split(" ")[0].replace(",", ""))
-
-
-def width_of(page) -> int:
-    return page.evaluate("document.documentElement.scrollWidth")
 
 
 def test_overview_leads_to_a_member(plain_site, open_page):
@@ -189,6 +177,34 @@ def test_an_examples_values_are_there_as_a_table(plain_site, open_page):
     assert f"address {examples[0].address}" in page.locator(".details").first.inner_text()
 
 
+def test_neighbours_and_steering_are_shown(plain_site, open_page):
+    page = open_page(latent(plain_site, 7))
+    own, _, steered = records.of_latent(plain_site.parent / "features" / MEMBER, 7)
+    strengths = page.locator(".steering dt").all_inner_texts()
+    assert [float(text.rstrip("×").replace("−", "-")) for text in strengths] == [one.strength for one in steered]
+    assert all(page.locator(".steering dd").nth(i).locator(".token").count() == 16 for i in range(len(steered)))
+    page.get_by_role("region", name="Neighbours").get_by_role(
+        "link", name=str(own.similar_latents[0]), exact=True
+    ).first.click()
+    page.wait_for_function("i => document.querySelector('h1').innerText === `Latent ${i}`", arg=own.similar_latents[0])
+
+
+@pytest.mark.parametrize(
+    "label, parts",
+    [
+        ("at the beginning of a document", ["at the beginning of a document"]),
+        ("fires on ` ```", ["fires on ", ["·``"]]),
+        ("fires on `x` in any form", ["fires on ", ["x"], " in any form"]),
+        ("fires on `a` after `b`", ["fires on ", ["a"], " after ", ["b"]]),
+        ("before `a`, `b` or ` c`", ["before ", ["a"], " ", ["b"], " or ", ["·c"]]),
+    ],
+)
+def test_labels_are_text_and_tokens(plain_site, open_page, label, parts):
+    page = open_page(latent(plain_site, 7))
+    split = "(label) => saejax.label(label).map((part) => (typeof part === 'string' ? part : [part.textContent]))"
+    assert page.evaluate(split, label) == parts
+
+
 def test_what_is_no_latent_is_said_on_the_page(plain_site, open_page):
     page = open_page(latent(plain_site, 256))
     assert "0 to 255" in page.get_by_role("alert").inner_text()
@@ -219,43 +235,10 @@ def test_themes_follow_the_system_and_the_reader(plain_site, open_page, scheme):
 @pytest.mark.parametrize("page_of", [lambda site: f"{site.as_uri()}/index.html", member, lambda site: latent(site, 7)])
 def test_pages_fit_a_phone(plain_site, open_page, page_of):
     page = open_page(page_of(plain_site), width=360, height=740)
-    assert width_of(page) <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     small = page.evaluate("""[...document.querySelectorAll('main *')].filter((e) => e.innerText && e.children.length === 0
         && e.getClientRects().length && parseFloat(getComputedStyle(e).fontSize) < 11).length""")
     assert small == 0
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_hostile_text_is_text(hostile_site, open_page, width):
-    for token in ("overview", "member", *range(0, 19, 6)):
-        address = {"overview": f"{hostile_site.as_uri()}/index.html", "member": member(hostile_site)}.get(token)
-        page = open_page(address or latent(hostile_site, token), width=width)
-        if isinstance(token, int):
-            page.get_by_role("button", name="All values of this example").first.click()
-        assert page.evaluate("window.hurt") is None
-        assert page.locator("main :is(img, script, iframe, b, i)").count() == 0
-        assert page.locator("[href^='javascript'], [onerror], [onload]").count() == 0
-        text = page.locator("main").inner_text()
-        assert not set(text) & set("\u202e\u2067\u2069\u200b\ufeff\x07\x1b\x00")
-        assert width_of(page) <= width
-        if isinstance(token, int):
-            assert "<img src=x onerror=" in text and "\\u{202E}" in text and "&lt;b&gt;" in text and "\\x1B" in text
-
-
-def test_the_browser_refuses_markup_and_foreign_scripts(plain_site, chromium):
-    page = chromium.new_page()
-    page.goto(f"{plain_site.as_uri()}/index.html")
-    page.wait_for_selector("h1")
-    attempts = (
-        "document.body.innerHTML = '<b>x</b>'",
-        "document.createElement('script').src = 'https://example.org/x.js'",
-        "saejax.load('data/../../x.js')",
-        "saejax.load('https://example.org/x.js')",
-    )
-    for attempt in attempts:
-        with pytest.raises(Exception, match="TrustedHTML|TrustedScriptURL|not a data file"):
-            page.evaluate(f"() => ({attempt})")
-    page.context.close()
 
 
 def test_a_large_dictionary_makes_few_rows(tmp_path, open_page):

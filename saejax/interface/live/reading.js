@@ -81,7 +81,7 @@ saejax.reading = (() => {
       facts.textContent = about(now);
       tooltip.hide();
       text.replaceChildren(tokenText(items, { activation: most(values), change, peak: state.pinned,
-        label: `The text, coloured by latent ${state.chosen}`, loss: "loss with the turned latents" }));
+        label: `The text, coloured by latent ${state.chosen}`, loss: "change of loss with what is turned" }));
       legend.replaceChildren(
         el("span", {}, "activation 0", el("span", { class: "scale", "aria-hidden": "true" }), format.number(most(values))),
         change > 0 ? el("span", { class: "token-text" }, el("span", { class: "worse" }, "worse"), " or ", el("span", { class: "better" }, "better"),

@@ -13,7 +13,7 @@ const saejax = {};
       else if (name.startsWith("--")) element.style.setProperty(name, value);
       else element.setAttribute(name, value === true ? "" : value);
     }
-    element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
     return element;
   };
 

@@ -29,7 +29,8 @@ saejax.latentTable = (() => {
     }
   };
 
-  // latentTable(about, {state, onsort, onmark}): {box, show(ids), step(±1)}; `about` is {index, vocabulary, folder}
+  // latentTable(about, {state, onsort, onmark}): {box, show(ids), step(±1)}; `about` is {index, vocabulary, folder},
+  // `state` has {sort, down}, of which onsort(sort, down) asks for others
   const latentTable = (about, { state, onsort, onmark }) => {
     let ids = [];
     let made = new Map(); // place in ids → row
@@ -63,11 +64,11 @@ saejax.latentTable = (() => {
     };
 
     const sort = (column) => {
-      onsort(column.key, column.key === state.key ? !state.down : Boolean(column.down));
+      onsort(column.key, column.key === state.sort ? !state.down : Boolean(column.down));
       head.querySelector("[aria-sort] button")?.focus();
     };
     const drawHead = () => head.replaceChildren(el("tr", { role: "row", "aria-rowindex": 1 },
-      COLUMNS.map((column) => sortedTable.header(column, state, sort))));
+      COLUMNS.map((column) => sortedTable.header(column, { key: state.sort, down: state.down }, sort))));
 
     // show(ids): from the top, unless only their order is asked to stay
     const show = (next) => {

@@ -21,7 +21,7 @@ saejax.steering = (() => {
       [...prompts.values()].map((own) => el("div", { class: "prompt" },
         el("p", {}, text(own[0].prompt, vocabulary), el("span", { class: "faint" }, " …")),
         el("dl", {}, own.map(({ strength, continuation }) => [
-          el("dt", { class: "number" }, strength === 0 ? "0" : `${format.signed(strength, 2)}×`),
+          el("dt", { class: "number" }, `${strength > 0 ? "+" : ""}${format.tick(strength)}×`),
           el("dd", {}, text(continuation, vocabulary))])))));
   };
 })();

@@ -58,7 +58,7 @@ saejax.tokenText = (() => {
   // `activation` and `change` are the values drawn strongest; `peak` is the token drawn bold, where the Tab key arrives;
   // `loss` says whose change the underline is.
   const tokenText = (items, { activation = 0, change = 0, peak = -1, label = "",
-    loss = "loss without the latent" } = {}) => {
+    loss = "change of loss without the latent" } = {}) => {
     const scale = { activation, change, peak, start: Math.max(0, peak) };
     const spans = items.map((item, i) => one(item, i, scale));
     const text = el("p", { class: "token-text", "aria-label": label || null, role: label ? "group" : null },

@@ -11,7 +11,7 @@ saejax.token = (() => {
     "([\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180e\\u200b\\u200e\\u200f" +
       "\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\ufffe\\uffff" +
       "\\u{e0000}-\\u{e0fff}]|\\p{Surrogate})", "u");
-  const WORDS = { "\n": "newline", "\t": "tab", "\r": "carriage return", " ": "space" };
+  const WORDS = new Map([["\n", "newline"], ["\t", "tab"], ["\r", "carriage return"], [" ", "space"]]);
 
   const escape = (character) => {
     const code = character.codePointAt(0).toString(16).toUpperCase();
@@ -44,7 +44,7 @@ saejax.token = (() => {
   const chip = (token) => fill(el("bdi", { class: "token chip" }), token, true);
   // spoken(token): in words, for labels and descriptions.
   const spoken = ({ text }) => {
-    if (text in WORDS) return WORDS[text];
+    if (WORDS.has(text)) return WORDS.get(text);
     return `“${text.split(UNSEEN).map((part, i) => (i % 2 ? (part === "\n" ? "↵" : escape(part)) : part)).join("")}”`;
   };
   return { fill, chip, spoken };
