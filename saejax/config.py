@@ -12,7 +12,7 @@ import os
 import typing
 from typing import Any
 
-TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "features", "interface", "compare")
+TASKS = ("pretrain", "extract", "train", "finetune", "evaluate", "features", "interface", "compare", "serve")
 _SEEDS = 2**32 - 1  # what a JAX key takes
 DTYPES = ("float32", "bfloat16")
 _CHOSEN_FORMS = ("gao2024", "saelens", "sparsify", "dictionary_learning")
@@ -27,6 +27,7 @@ SECTIONS_OF_TASK = {
     "features": ("text", "model", "extract", "sweep", "form", "train", "finetune", "features"),
     "interface": (),  # it shows what is there, and is made again where that has changed
     "compare": ("text", "model", "pretrain", "extract", "sweep", "form", "train", "compare"),
+    "serve": (),  # it makes nothing
 }
 SECTION_TITLES = {
     "run": "The run",
@@ -41,6 +42,7 @@ SECTION_TITLES = {
     "evaluate": "Evaluation (--tasks=evaluate)",
     "features": "Features (--tasks=features)",
     "compare": "Comparison with PyTorch (--tasks=compare)",
+    "serve": "Pages on this machine (--tasks=serve)",
 }
 
 
@@ -314,6 +316,11 @@ class Config:
     compare_rounds: int = _flag(7, "compare", "turns of each contender", least=1)
     compare_steps: int = _flag(4, "compare", "training steps of a turn, and of the comparison of values", least=1)
     compare_compile: bool = _flag(False, "compare", "the PyTorch twin trains through torch.compile")
+
+    port: int = _flag(8765, "serve", "where the pages are served; 0: a free one", least=0, most=65_535)
+    host: str = _flag(
+        "127.0.0.1", "serve", "address to listen on: this machine's own", choices=("127.0.0.1", "localhost", "::1")
+    )
 
 
 KINDS = typing.get_type_hints(Config)

@@ -23,13 +23,14 @@ ROOMS = {
     "reference": set(),
     "comparison": {"reference", "training", "evaluation", "activations", "sae", "lm"},
     "planning": {"lm", "sae", "activations", "training", "evaluation"},
+    "live": {"sae", "lm", "evaluation", "features"},
     "interface": {"features"},
     "workdir": set(),
     "config": set(),
     "flags": {"config"},
     "tasks": {
         *("lm", "sae", "activations", "training", "evaluation", "interop", "reference", "comparison", "planning", "features"),
-        *("interface", "workdir", "config", "flags"),
+        *("interface", "live", "workdir", "config", "flags"),
     },
 }
 
@@ -60,7 +61,7 @@ def test_imports_point_one_way(path):
 
 def test_the_interface_reads_records_and_no_model():
     code = (
-        "import sys; from saejax.interface import site; "
+        "import sys; from saejax.interface import serve, site; "
         "heavy = {'jax', 'transformers', 'tokenizers'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)

@@ -22,7 +22,7 @@ def run(config: Config) -> None:
     order = [task for task in config_lib.TASKS if task in config.tasks]
     workdir = Workdir(config.workdir, resume=config.resume)
     for task in config_lib.TASKS[: config_lib.TASKS.index(order[-1]) + 1]:
-        if task in order or task != "pretrain" or config.model == "lm":
+        if task in order or task not in ("pretrain", "compare") or (task == "pretrain" and config.model == "lm"):
             workdir.check(task, config_lib.settings_of(config, task))
     _use_cache(config)
     check.all_flags(config, workdir, order)
@@ -31,6 +31,16 @@ def run(config: Config) -> None:
 
         plan.run(config, workdir, order)
         return
+    if made := [task for task in order if task != "serve"]:
+        _make(config, workdir, made)
+    if "serve" in order:
+        from saejax.tasks import serve
+
+        serve.run(config, workdir)
+
+
+def _make(config: Config, workdir: Workdir, order: list[str]) -> None:
+    """Does the tasks that are not complete, with the work directory to itself."""
     with workdir.locked():
         files.write_text(workdir.path / "flags.txt", flags_lib.to_flagfile(config))
         for task in order:

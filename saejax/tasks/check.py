@@ -17,6 +17,7 @@ from saejax.tasks import (
     members,
     pretrain,
     publish,
+    serve,
     starts,
     sweep,
     tracking,
@@ -64,6 +65,8 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
         features.check(config, workdir, tasks, lm)
     if "interface" in tasks:
         interface.check(workdir, tasks)
+    if "serve" in tasks:
+        serve.check(config, workdir, tasks)
 
 
 def _check_annealing(config: Config, groups: Sequence[Group]) -> None:

@@ -16,7 +16,7 @@ saejax.shell = (() => {
       button("◐", "Light or dark", theme.toggle),
       button("?", "Keys", keys.help, "wide"),
     ];
-    if (live) parts.splice(2, 0, el("a", { class: "button", href: live }, "Live"));
+    if (live) parts.splice(2, 0, el("a", { class: "button", href: live + location.hash.split("?")[0] }, "Live"));
     byId("bar").replaceChildren(...parts);
   };
 

@@ -7,11 +7,11 @@ saejax.tokenText = (() => {
   const FEWEST = 0.04; // of the largest effect: smaller ones are not underlined
   const LONGEST_WHOLE = 24; // characters
 
-  // describe({token, activation, change}): the values of one token, in words.
-  const describe = (item) => {
+  // describe({token, activation, change}, loss): the values of one token, in words.
+  const describe = (item, loss) => {
     const lines = [token.spoken(item.token)];
     if (item.activation !== null) lines.push(`activation ${format.number(item.activation)}`);
-    if (item.change !== null) lines.push(`change of loss without the latent ${format.signed(item.change)} nats`);
+    if (item.change !== null) lines.push(`${loss} ${format.signed(item.change)} nats`);
     return lines.join("\n");
   };
 
@@ -54,15 +54,17 @@ saejax.tokenText = (() => {
   const plain = (tokens) => el("span", { class: "token-text" },
     broken(tokens, tokens.map((one) => token.fill(el("span", { class: "token", dir: "auto" }), one))));
 
-  // tokenText(items, {activation, change, peak, label}): items are {token, activation, change}, null where not known;
-  // `activation` and `change` are the values drawn strongest; `peak` is the token drawn bold, where the Tab key arrives.
-  const tokenText = (items, { activation = 0, change = 0, peak = -1, label = "" } = {}) => {
+  // tokenText(items, {activation, change, peak, label, loss}): items are {token, activation, change}, null where not known;
+  // `activation` and `change` are the values drawn strongest; `peak` is the token drawn bold, where the Tab key arrives;
+  // `loss` says whose change the underline is.
+  const tokenText = (items, { activation = 0, change = 0, peak = -1, label = "",
+    loss = "change of loss without the latent" } = {}) => {
     const scale = { activation, change, peak, start: Math.max(0, peak) };
     const spans = items.map((item, i) => one(item, i, scale));
     const text = el("p", { class: "token-text", "aria-label": label || null, role: label ? "group" : null },
       broken(items.map((item) => item.token), spans));
     text.addEventListener("keydown", move);
-    tooltip.explain(text, ".token", (span) => describe(items[Number(span.dataset.i)]));
+    tooltip.explain(text, ".token", (span) => describe(items[Number(span.dataset.i)], loss));
     return text;
   };
   return Object.assign(tokenText, { plain });

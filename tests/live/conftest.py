@@ -1,0 +1,1 @@
+from tests.features.conftest import model  # noqa: F401  (a fixture)
