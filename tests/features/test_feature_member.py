@@ -68,7 +68,8 @@ def activation_of(name: str, member: Spliced) -> Spliced:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_every_activation(model, name, tmp_path):
     member = activation_of(name, member_of(model, SITE))
-    meta, latents, examples, text = written(tmp_path / "m", model, member)
+    settings = SETTINGS._replace(n_ablated=0, strengths=())
+    meta, latents, examples, text = written(tmp_path / "m", model, member, settings)
     assert meta.architecture == name and meta.logits == "direct" and meta.map == "pca" and meta.n_alive > 0
     x = gpt2.run(model.params, jnp.asarray(text.windows.tokens_NxL), config=model.config, capture=(SITE,), logits=False)[1][
         SITE
