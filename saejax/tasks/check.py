@@ -8,20 +8,7 @@ from saejax.config import Config
 from saejax.errors import InputError
 from saejax.lm import corpus, sites
 from saejax.sae.registry import ARCHITECTURES
-from saejax.tasks import (
-    compare,
-    features,
-    finetune,
-    inputs,
-    interface,
-    members,
-    pretrain,
-    publish,
-    serve,
-    starts,
-    sweep,
-    tracking,
-)
+from saejax.tasks import compare, finetune, inputs, members, pretrain, publish, starts, sweep, tracking
 from saejax.training.grid import Group
 from saejax.workdir import Workdir
 
@@ -62,10 +49,16 @@ def all_flags(config: Config, workdir: Workdir, tasks: Sequence[str]) -> None:
     if "finetune" in tasks:
         finetune.n_steps(config)
     if "features" in tasks:
+        from saejax.tasks import features  # this, and the next two: libraries that other runs need not wait for
+
         features.check(config, workdir, tasks, lm)
     if "interface" in tasks:
+        from saejax.tasks import interface
+
         interface.check(workdir, tasks)
     if "serve" in tasks:
+        from saejax.tasks import serve
+
         serve.check(config, workdir, tasks)
 
 

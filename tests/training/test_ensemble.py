@@ -33,12 +33,15 @@ def test_one_by_one_is_all_at_once(architecture, monkeypatch, close):
     x = jax.random.normal(jax.random.key(2), (S, B, D))
 
     def trained(is_one_by_one: bool):
-        made = platform()._replace(one_by_one=lambda n_rows, width: is_one_by_one)
+        asked = []
+        made = platform()._replace(one_by_one=lambda n_rows, width: asked.append((n_rows, width)) or is_one_by_one)
         monkeypatch.setattr(ensemble_lib, "platform", lambda: made)
         members = ensemble(group, options)
         state = members.init(jnp.zeros(D))
         inputs = Inputs(x, None, jnp.float32(1.0), jnp.float32(1.0))
-        return members.steps(state, inputs)
+        result = members.steps(state, inputs)
+        assert set(asked) == {(B, D)}
+        return result
 
     (state, metrics), (expected, expected_metrics) = trained(True), trained(False)
     assert 0 < metrics["dead_fraction"].max() or architecture == "relu"
